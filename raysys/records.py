@@ -1,0 +1,125 @@
+"""Frozen records that cross packages. Plain data: no torch, no ray, no files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Scalar = int | float | str | bool
+"""A value of one parameter."""
+
+EVALUATION = "evaluation"
+"""The ledger account that pays for the teacher's answers on val and test."""
+
+
+class TrialStatus(StrEnum):
+    """Life of a trial.
+
+    pending -> running -> finished      ended by itself, also when its budget was spent
+                       -> stopped       by the scheduler
+                       -> failed        by an error, after its retries
+                       -> interrupted   the run ended before the trial did; a resume goes on with it
+    """
+
+    PENDING = "pending"
+    RUNNING = "running"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def ended(self) -> bool:
+        """True when a resume has nothing left to do for the trial."""
+        return self in (TrialStatus.FINISHED, TrialStatus.STOPPED, TrialStatus.FAILED)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a trial may know of the problem: the teacher's input contract, not its data.
+
+    `image_shape` is (channels, height, width); images are uint8, or float32 in [0, 1].
+    `flip` says whether a mirrored image keeps its class (never for digits).
+    """
+
+    dataset: str
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    flip: bool
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Everything that determines a trial: the same config gives the same student.
+
+    `options` are the method's options by name, complete (defaults filled in).
+    """
+
+    uid: str
+    method: str
+    response: str
+    student: str
+    seed: int
+    options: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """A held-out split with the teacher's answers.
+
+    `images` uint8 (n, c, h, w); `labels` and `teacher_labels` int64 (n,).
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    teacher_labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Report:
+    """One row of a trial's curve. `queries` counts images charged so far, `seconds` the work so far."""
+
+    uid: str
+    attempt: int
+    step: int
+    queries: int
+    val_accuracy: float
+    agreement: float
+    pool_size: int
+    seconds: float
+    losses: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One row of the trials table; `None` where a value does not exist (yet)."""
+
+    uid: str
+    attempt: int
+    status: TrialStatus
+    config: TrialConfig
+    queries: int = 0
+    val_accuracy: float | None = None
+    agreement: float | None = None
+    test_accuracy: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class TeacherCard:
+    """What a run knows of its teacher: id, hash of its weights, accuracies in [0, 1]."""
+
+    id: str
+    architecture: str
+    sha256: str
+    val_accuracy: float
+    test_accuracy: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The card as JSON data."""
+        return dict(self.__dict__)

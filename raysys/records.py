@@ -123,3 +123,17 @@ class TeacherCard:
     def as_dict(self) -> dict[str, Any]:
         """The card as JSON data."""
         return dict(self.__dict__)
+
+
+@dataclass(frozen=True)
+class Account:
+    """One account of the ledger: a trial's uid, or `evaluation`. All counts are images.
+
+    `charged` counts unique queries, `executed` physical teacher forwards, `budget` is the most the
+    account may charge.
+    """
+
+    uid: str
+    charged: int
+    executed: int
+    budget: int

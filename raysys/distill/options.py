@@ -105,7 +105,7 @@ def parse_options(method: str, values: dict[str, Scalar]) -> MethodOptions:
                 nearest(key, model.model_fields),
             )
     try:
-        return model(**values)  # type: ignore[arg-type]
+        return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

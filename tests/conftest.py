@@ -1,0 +1,16 @@
+"""Fixtures that every part of the suite shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder with real data (MNIST, cifar10): `RAYSYS_DATA_ROOT`, else `../shared/data`."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    root = Path(os.environ.get("RAYSYS_DATA_ROOT", default))
+    if not root.is_dir():
+        pytest.skip(f"no real data: {root} does not exist (set RAYSYS_DATA_ROOT)")
+    return root

@@ -25,10 +25,10 @@ class Recipe(Strict):
 
 
 class TeacherSpec(Strict):
-    """The teacher: trained here (architecture + recipe), loaded (architecture + weights) or a `torch.export` program.
+    """A teacher trained here (architecture, recipe), loaded (architecture, weights) or exported (program).
 
-    `weights` is a path to safetensors or to a checkpoint of tensors only. `mean` and `std` (one number a channel, of
-    pixels in [0, 1]) normalise inside the model; None leaves that to the data set's own.
+    `weights` is a path to safetensors or to a checkpoint of tensors only. `mean` and `std` (one number a
+    channel, of pixels in [0, 1]) normalise inside the model; None leaves that to the data set's own.
     """
 
     architecture: str | None = None

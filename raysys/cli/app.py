@@ -1,0 +1,79 @@
+"""The command line `raysys`: every command is a function in a module of this package, registered here.
+
+A command module imports at its top what costs little (typer, `cli.output`, `errors`, `records`); torch,
+ray, optuna, pyarrow and our own modules that need them are imported inside the command's function, so that
+`raysys --help` is quick. A command prints through `cli.output`, raises `RaysysError` for what a person can
+mend (its `exit_code` becomes the process's), and raises `typer.Exit(code)` for any other code than 0. To
+add one, register it below.
+"""
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from raysys.cli import output, spaces
+from raysys.errors import RaysysError, UsageError
+
+app = typer.Typer(
+    name="raysys",
+    help="How good a student can you distil from a black-box classifier, for how many queries?",
+    epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 a check does not hold, 4 a cap was reached, "
+    "5 cannot resume, 6 cluster or teacher unreachable, 130/143 interrupted.",
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("spaces")(spaces.spaces)
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    verbose: Annotated[
+        int, typer.Option("-v", count=True, help="More log lines; -vv also tracebacks. May stand anywhere.")
+    ] = 0,
+) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; every failure is told in a few lines on stderr."""
+    args = sys.argv[1:] if argv is None else list(argv)
+    flags = [arg for arg in args if re.fullmatch("-v+", arg)]
+    try:
+        code = app(
+            [*flags, *(arg for arg in args if arg not in flags)], prog_name="raysys", standalone_mode=False
+        )
+    except typer.TyperException as failure:
+        output.error(
+            UsageError(failure.format_message(), hint="raysys --help shows the commands and options")
+        )
+        return UsageError.exit_code
+    except RaysysError as failure:
+        _trace(flags)
+        output.error(failure)
+        return failure.exit_code
+    except Exception as failure:
+        _trace(flags)
+        text = str(failure).strip().partition("\n")[0]
+        output.error(
+            RaysysError(
+                f"{type(failure).__name__}: {text}", "this was not expected", "run with -vv for the traceback"
+            )
+        )
+        return RaysysError.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _trace(flags: Sequence[str]) -> None:
+    """Print the traceback of the exception at hand when `-vv` was given."""
+    if sum(len(flag) - 1 for flag in flags) >= 2:
+        traceback.print_exc()

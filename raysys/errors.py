@@ -6,6 +6,7 @@ RaysysError                 1  unexpected
 │   └── DataError           2  a data set that is missing or unreadable
 ├── StorageError            1  the disk is full, a file cannot be written
 │   └── CorruptRunError     2  a run folder that cannot be read
+├── LedgerError             1  a request that contradicts the ledger: a bug, never a user's mistake
 ├── CheckError              3  finished, but a check does not hold
 ├── ResumeError             5  a run that cannot be resumed
 └── UnreachableError        6  cluster or teacher unreachable, resources that can never be met
@@ -55,6 +56,10 @@ class CorruptRunError(RaysysError):
     """A run folder that cannot be read."""
 
     exit_code = 2
+
+
+class LedgerError(RaysysError):
+    """A request that contradicts what the ledger recorded. Always a bug."""
 
 
 class CheckError(RaysysError):

@@ -1,0 +1,57 @@
+"""The generation stage of IDEAL (ICLR 2023): images for given classes, without asking the teacher."""
+
+import torch
+from torch import Tensor, nn
+
+from raysys.data.augment import augment
+from raysys.distill.losses import batch_marginal_entropy, one_hot, per_sample_entropy, soft_cross_entropy
+from raysys.distill.options import IdealOptions
+from raysys.models.generators import Generator, reset
+from raysys.records import Task
+
+VIEW_STRENGTH = 0.5
+"""Augmentation of the student's view while the generator trains: the release crops with 4 pixels of
+padding and flips; ours shifts, turns and zooms a little, and flips only where the task allows it."""
+
+
+def generate(
+    generator: Generator, student: nn.Module, options: IdealOptions, task: Task, rng: torch.Generator
+) -> tuple[Tensor, float]:
+    """Train the generator against the student for `g_steps`; the best batch it made, and its loss.
+
+    Loss = CE(student(view(G(z))), balanced targets) + entropy_weight * entropy term. Returns images float32
+    (batch_size, c, h, w) in [0, 1] of the step with the lowest loss, without augmentation. The student is
+    in eval mode and keeps its weights; `rng` is a CPU generator.
+
+    Deviations from the release, all optional: z may be optimised too (`latent_lr`), smoothed targets, the
+    batch-marginal entropy, a generator that is not reset.
+    """
+    device = next(student.parameters()).device
+    if options.reset_generator:
+        reset(generator, rng)
+    z = torch.randn(options.batch_size, options.latent_dim, generator=rng).to(device)
+    z.requires_grad_(options.latent_lr > 0)
+    classes = torch.arange(task.num_classes, device=device).repeat(options.batch_size // task.num_classes)
+    targets = one_hot(classes, task.num_classes, options.target_smoothing)
+    groups = [{"params": list(generator.parameters()), "lr": options.g_lr}]
+    if options.latent_lr > 0:
+        groups.append({"params": [z], "lr": options.latent_lr})
+    optimizer = torch.optim.Adam(groups, betas=(0.5, 0.999))
+    entropy = per_sample_entropy if options.entropy == "per_sample" else batch_marginal_entropy
+
+    was_training = student.training
+    student.eval().requires_grad_(False)
+    generator.train()
+    best = torch.empty(0)
+    best_loss = torch.tensor(float("inf"), device=device)
+    for _ in range(options.g_steps):
+        images = generator(z)
+        logits = student(augment(images, VIEW_STRENGTH, task.flip, rng))
+        loss = soft_cross_entropy(logits, targets) + options.entropy_weight * entropy(logits)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if not len(best) or loss.detach() < best_loss:
+            best, best_loss = images.detach(), loss.detach()
+    student.requires_grad_(True).train(was_training)
+    return best, float(best_loss)

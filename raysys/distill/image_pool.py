@@ -1,0 +1,60 @@
+"""Every image a trial has asked, with the teacher's recorded answer: asked once, learnt from many times."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raysys.distill.losses import one_hot
+from raysys.oracle import Images, Response
+
+
+class ImagePool:
+    """uint8 images (n, c, h, w) with labels (n,) and, from a soft teacher, probabilities (n, K)."""
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        self._num_classes = num_classes
+        self._images = torch.empty((0, *image_shape), dtype=torch.uint8)
+        self._labels = torch.empty(0, dtype=torch.int64)
+        self._probabilities: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def add(self, images: Images, response: Response) -> None:
+        """Append answered images."""
+        self._images = torch.cat([self._images, torch.from_numpy(np.ascontiguousarray(images))])
+        self._labels = torch.cat([self._labels, torch.tensor(response.labels)])
+        if response.probabilities is not None:
+            new = torch.tensor(response.probabilities)
+            old = self._probabilities
+            self._probabilities = new if old is None else torch.cat([old, new])
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Images float32 (b, c, h, w) in [0, 1], and targets (b, K): one-hot, or the teacher's probabilities."""
+        images = self._images[indices].float() / 255
+        if self._probabilities is not None:
+            return images, self._probabilities[indices]
+        return images, one_hot(self._labels[indices], self._num_classes)
+
+    def order(self, balance: bool, rng: torch.Generator) -> Tensor:
+        """Indices (n,) for one pass: a permutation, or draws that even out the teacher's classes.
+
+        Balanced draws weigh an image with 1 / sqrt(images of its class): halfway, on the log scale, to
+        equal classes, so that a few images of a rare class are not learnt by heart.
+        """
+        if not balance:
+            return torch.randperm(len(self), generator=rng)
+        counts = torch.bincount(self._labels, minlength=self._num_classes).float()
+        weights = counts.clamp_min(1).rsqrt()[self._labels]
+        return torch.multinomial(weights, len(self), replacement=True, generator=rng)
+
+    def state_dict(self) -> dict[str, Tensor | None]:
+        """The whole pool."""
+        return {"images": self._images, "labels": self._labels, "probabilities": self._probabilities}
+
+    def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
+        """Take over a saved pool."""
+        images, labels = state["images"], state["labels"]
+        if images is None or labels is None:
+            raise ValueError("a pool's state has images and labels")
+        self._images, self._labels, self._probabilities = images, labels, state["probabilities"]

@@ -1,0 +1,29 @@
+"""Losses. `logits` (n, K); `targets` (n, K), rows that sum to 1. Every loss is a mean over the batch."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over n of -sum_k targets_k log softmax(logits)_k; ordinary cross-entropy for one-hot targets."""
+    return -(targets * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def one_hot(labels: Tensor, num_classes: int, smoothing: float = 0.0) -> Tensor:
+    """(n, K) targets: 1 - smoothing on the label, and smoothing / K spread over all classes."""
+    return F.one_hot(labels, num_classes).float() * (1 - smoothing) + smoothing / num_classes
+
+
+def per_sample_entropy(logits: Tensor) -> Tensor:
+    """Mean over n and K of p log p: IDEAL's term as released, minimal when each sample is undecided.
+
+    With K classes it is 1/K of the mean negative entropy of a sample, in nats.
+    """
+    log_p = F.log_softmax(logits, dim=1)
+    return (log_p.exp() * log_p).mean()
+
+
+def batch_marginal_entropy(logits: Tensor) -> Tensor:
+    """sum_k q_k log q_k of the batch-mean prediction q: minimal when the classes are balanced (DFHL-RS)."""
+    marginal = F.softmax(logits, dim=1).mean(dim=0)
+    return (marginal * marginal.clamp_min(1e-12).log()).sum()

@@ -1,0 +1,116 @@
+"""One trial from the first query to the student, as one function: no Ray, no files, no clock of its own."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from raysys.distill.evaluation import evaluate
+from raysys.distill.method import Method
+from raysys.distill.registry import build_method
+from raysys.errors import CorruptRunError
+from raysys.oracle import Images, Oracle
+from raysys.records import EvalSet, Report, Task, TrialConfig
+
+STATE_VERSION = 1
+
+
+class Keeper(Protocol):
+    """Where a trial's things go; how and where is not the trial's business."""
+
+    def load(self) -> bytes | None:
+        """The newest saved state of this trial, or None."""
+        ...
+
+    def save(self, state: bytes) -> None:
+        """Keep a state, replacing the one before as a whole."""
+        ...
+
+    def show(self, step: int, samples: Images) -> None:
+        """Keep images worth a look, uint8 (n, c, h, w)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished trial: its student in eval mode, and all its reports, the last one final."""
+
+    student: nn.Module
+    reports: Sequence[Report]
+
+
+def run_trial(
+    config: TrialConfig,
+    task: Task,
+    oracle: Oracle,
+    val: EvalSet,
+    keeper: Keeper,
+    on_reports: Callable[[Sequence[Report]], None],
+    clock: Callable[[], float],
+    attempt: int = 0,
+    device: str = "cpu",
+) -> Outcome:
+    """Run a trial to its end, or go on from its last saved state.
+
+    `on_reports` gets each new report, after the state that it belongs to is saved; after a restart it
+    gets all earlier ones once more, since nobody knows which of them arrived. The same config, task and
+    answers give the same student, however often the trial was interrupted.
+    """
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    method = build_method(config, task, oracle, device)
+    reports = _restore(method, keeper.load())
+    before = reports[-1].seconds if reports else 0.0
+    if reports:
+        on_reports(reports)
+    start = clock()
+    for progress in method.run():
+        accuracy, agreement = evaluate(method.student, val)
+        report = Report(
+            uid=config.uid,
+            attempt=attempt,
+            step=len(reports),
+            queries=method.queries,
+            val_accuracy=accuracy,
+            agreement=agreement,
+            pool_size=method.pool_size,
+            seconds=before + clock() - start,
+            losses=dict(progress.losses),
+        )
+        reports.append(report)
+        if progress.samples is not None:
+            keeper.show(report.step, progress.samples)
+        keeper.save(_pack(method, reports))
+        on_reports([report])
+    return Outcome(method.student.eval(), reports)
+
+
+def _pack(method: Method, reports: Sequence[Report]) -> bytes:
+    buffer = io.BytesIO()
+    state = {
+        "version": STATE_VERSION,
+        "method": method.state_dict(),
+        "reports": [asdict(report) for report in reports],
+    }
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _restore(method: Method, saved: bytes | None) -> list[Report]:
+    """Load a saved state into the method; the reports up to it. Never unpickles anything but tensors."""
+    if saved is None:
+        return []
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(saved), weights_only=True)  # noqa: TID251
+        version = state["version"]
+    except Exception as error:
+        raise CorruptRunError("a trial's saved state cannot be read", str(error)) from error
+    if version != STATE_VERSION:
+        raise CorruptRunError(
+            f"a trial's saved state has version {version}, this raysys reads {STATE_VERSION}",
+            hint="resume the run with the raysys that wrote it",
+        )
+    method.load_state_dict(state["method"])
+    return [Report(**row) for row in state["reports"]]

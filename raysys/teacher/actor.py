@@ -1,0 +1,111 @@
+"""The shared teacher as a Ray actor, and a trial's view of it. The only file of this package that knows Ray."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import ray
+import torch
+from ray.actor import ActorHandle
+from torch import nn
+
+from raysys.errors import UnreachableError
+from raysys.oracle import BudgetExhausted, Images, Response
+from raysys.records import Account, Task
+from raysys.teacher.batcher import Batcher
+from raysys.teacher.journal import Journal
+from raysys.teacher.local import TorchTeacher
+from raysys.teacher.service import Reply, Request, TeacherService, unwrap
+
+MAX_ROWS = 1024
+"""The most images of several callers that one forward serves."""
+
+
+class TeacherActor:
+    """Batcher and service in an asyncio shell: while one group is served, the next one gathers.
+
+    The service runs in one thread, so that groups are served in the order in which they came.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        task: Task,
+        response: str,
+        ledger_folder: str,
+        max_queries: int | None,
+        device: str,
+    ) -> None:
+        torch.set_num_threads(1)
+        predict = TorchTeacher(module, device=device).predict
+        self._service = TeacherService(predict, task, response, Journal(Path(ledger_folder)), max_queries)
+        self._executor = ThreadPoolExecutor(max_workers=1)
+        self._batcher: Batcher[tuple[Request, asyncio.Future[Reply]]] = Batcher(MAX_ROWS)
+        self._drainer: asyncio.Task[None] | None = None
+
+    async def open(self, uid: str, budget: int) -> None:
+        """See `TeacherService.open`."""
+        await self._in_thread(self._service.open, uid, budget)
+
+    async def ask(self, uid: str, sequence: int, images: Images) -> Reply:
+        """Queue a request and wait for its reply; an error is returned, not raised."""
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._batcher.put((Request(uid, sequence, images), reply), len(images))
+        if self._drainer is None or self._drainer.done():
+            self._drainer = asyncio.create_task(self._drain())
+        return await reply
+
+    async def accounts(self) -> dict[str, Account]:
+        """All accounts by uid."""
+        return await self._in_thread(self._service.accounts)
+
+    async def _drain(self) -> None:
+        while batch := self._batcher.take():
+            replies = await self._in_thread(self._service.serve, [request for request, _ in batch])
+            for (_, future), reply in zip(batch, replies, strict=True):
+                if not future.done():
+                    future.set_result(reply)
+
+    async def _in_thread(self, function, *arguments):  # type: ignore[no-untyped-def]
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+
+
+def start_teacher(
+    module: nn.Module, task: Task, response: str, ledger_folder: Path, max_queries: int | None, num_gpus: float
+) -> ActorHandle:
+    """Start the actor beside the driver and wait until its ledger is read. Raises what its start raised.
+
+    It takes no CPU slot, so that it never keeps a trial from being placed. It restarts after a crash
+    and repeats the calls that were under way: the ledger makes that safe.
+    """
+    options = {"num_cpus": 0, "num_gpus": num_gpus, "max_restarts": -1, "max_task_retries": -1}
+    device = "cuda" if num_gpus else "cpu"
+    handle: ActorHandle = (
+        ray.remote(TeacherActor)
+        .options(**options)
+        .remote(module, task, response, str(ledger_folder), max_queries, device)
+    )
+    ray.get(handle.accounts.remote())
+    return handle
+
+
+class ActorOracle:
+    """The oracle of one account over the shared actor."""
+
+    def __init__(self, handle: ActorHandle, uid: str, budget: int) -> None:
+        self._handle = handle
+        self._uid = uid
+        _get(handle.open.remote(uid, budget))
+
+    def ask(self, images: Images, sequence: int) -> Response | BudgetExhausted:
+        """See `raysys.oracle.Oracle.ask`. Raises UnreachableError when the actor is gone for good."""
+        return unwrap(_get(self._handle.ask.remote(self._uid, sequence, images)))
+
+
+def _get(reference):  # type: ignore[no-untyped-def]
+    try:
+        return ray.get(reference)
+    except (ray.exceptions.RayActorError, ray.exceptions.RaySystemError) as error:
+        raise UnreachableError(
+            "the teacher does not answer", str(error), "raysys tune --resume RUN goes on without a loss"
+        ) from error

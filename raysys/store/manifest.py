@@ -1,0 +1,97 @@
+"""run.json: what a run is, fixed at its start, and how far it got."""
+
+import json
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from raysys import __version__
+from raysys.errors import CorruptRunError
+from raysys.fronts.hypervolume import Reference
+from raysys.fronts.objectives import ACCURACY, QUERIES, Objective
+from raysys.records import TeacherCard
+from raysys.store.files import write_atomic
+from raysys.store.layout import RunLayout
+
+SCHEMA_VERSION = 1
+"""Version of the files of a run; a reader refuses newer ones."""
+
+
+class RunState(StrEnum):
+    """Life of a run: `running` until the driver writes how it ended.
+
+    finished: all planned trials ended; interrupted: stopped by a signal; capped: a cap (queries, cost,
+    time) came first; failed: too many trials failed, or the driver did.
+    """
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    CAPPED = "capped"
+    FAILED = "failed"
+
+
+class Manifest(BaseModel):
+    """The manifest. Only `state`, `charged` and `executed` change after the start; `trials` with `--extend`.
+
+    `space` is the resolved space as JSON data, `space_digest` its hash. `reference` is the hypervolume's.
+    `caps` holds the limits of the whole run by name (`queries` in images, `cost` in USD, `time` in
+    seconds), absent where there is none. `charged` and `executed` count images of all accounts, the
+    account `evaluation` included. `created` is ISO 8601 in UTC.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    raysys: str
+    created: str
+    state: RunState = RunState.RUNNING
+    space: dict[str, Any]
+    space_digest: str
+    method: str
+    response: str
+    objectives: tuple[Objective, ...] = (ACCURACY, QUERIES)
+    reference: Reference
+    seed: int
+    sampler: str
+    scheduler: str = "none"
+    trials: int = Field(ge=0, description="planned trials")
+    caps: dict[str, float] = {}
+    versions: dict[str, str] = {}
+    teacher: TeacherCard | None = None
+    dataset: dict[str, Any] = {}
+    charged: int = 0
+    executed: int = 0
+
+
+def write_manifest(layout: RunLayout, manifest: Manifest) -> None:
+    """Create or replace the manifest, whole or not at all. Raises StorageError."""
+    text = manifest.model_dump_json(indent=2) + "\n"
+    write_atomic(layout.filesystem, layout.run_json, lambda stream: stream.write(text.encode()))
+
+
+def read_manifest(layout: RunLayout) -> Manifest:
+    """Read the manifest. Raises CorruptRunError when it is missing, unreadable or of a newer raysys."""
+    path = layout.run_json
+    try:
+        with layout.filesystem.open_input_stream(str(path)) as stream:
+            data = json.loads(stream.readall())
+        version = data["schema_version"]
+        if version > SCHEMA_VERSION:
+            raise CorruptRunError(
+                f"{path} is of a newer raysys (schema {version})",
+                f"this raysys {__version__} reads schemas up to {SCHEMA_VERSION}",
+                "upgrade raysys",
+            )
+        return Manifest.model_validate(data)
+    except FileNotFoundError:
+        raise CorruptRunError(
+            f"{layout.root} is no run", "it has no run.json", "raysys ls STORAGE lists the runs"
+        ) from None
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        why = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    except (OSError, ValueError, TypeError, KeyError) as failure:
+        why = f"{type(failure).__name__}: {failure}"
+    raise CorruptRunError(f"cannot read {path}", why, "restore the file from a backup; nothing was changed")

@@ -1,0 +1,92 @@
+"""The points of a run and the front among them: what `front`, `tune`, the report and the dashboard show."""
+
+import json
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from raysys.fronts.front import Front, anytime_front, final_front
+from raysys.fronts.hypervolume import history, scaled_costs
+from raysys.fronts.objectives import Floats
+from raysys.records import TrialStatus
+from raysys.store.reader import Snapshot
+
+Kind = Literal["final", "anytime"]
+"""`final`: a point is a finished trial. `anytime`: a point is a report of any trial."""
+
+
+def points_table(snapshot: Snapshot, kind: Kind = "final") -> pa.Table:
+    """The table whose rows are the points of a front of this kind."""
+    return snapshot.trials if kind == "final" else snapshot.reports
+
+
+def run_front(snapshot: Snapshot, kind: Kind = "final") -> Front:
+    """The front among the rows of `points_table`."""
+    table = points_table(snapshot, kind)
+    queries, accuracy = floats(table, "queries"), floats(table, "val_accuracy")
+    if kind == "anytime":
+        return anytime_front(queries, accuracy, snapshot.manifest.reference)
+    return final_front(table["status"].to_numpy(), queries, accuracy, snapshot.manifest.reference)
+
+
+def within(
+    snapshot: Snapshot, front: Front, kind: Kind, max_queries: float | None, min_accuracy: float | None
+) -> Front:
+    """The part of a front within limits; knee and hypervolume stay the whole front's."""
+    table = points_table(snapshot, kind).take(front.members)
+    keep = np.ones(len(front.members), dtype=bool)
+    if max_queries is not None:
+        keep &= floats(table, "queries") <= max_queries
+    if min_accuracy is not None:
+        keep &= floats(table, "val_accuracy") >= min_accuracy
+    return replace(front, members=front.members[keep])
+
+
+def front_json(snapshot: Snapshot, front: Front, kind: Kind = "final") -> dict[str, Any]:
+    """A front as the JSON object of `raysys front --json`."""
+    manifest = snapshot.manifest
+    uids = points_table(snapshot, kind)["uid"]
+    return {
+        "run": snapshot.path,
+        "objectives": [{"name": goal.name, "direction": goal.direction} for goal in manifest.objectives],
+        "reference": {"val_accuracy": manifest.reference.accuracy, "queries": manifest.reference.queries},
+        "hypervolume": front.hypervolume,
+        "kind": kind,
+        "knee": None if front.knee is None else uids[front.knee].as_py(),
+        "excluded": front.excluded,
+        "points": _points(snapshot, front, kind),
+    }
+
+
+def volume_history(snapshot: Snapshot) -> Floats:
+    """Hypervolume after each finished trial, in the order in which they finished."""
+    finished = np.flatnonzero(snapshot.trials["status"].to_numpy() == TrialStatus.FINISHED.value)
+    done = snapshot.trials.take(finished)
+    reference = snapshot.manifest.reference
+    return history(scaled_costs(floats(done, "queries"), floats(done, "val_accuracy"), reference))
+
+
+def floats(table: pa.Table, column: str) -> Floats:
+    """A column as float64 (rows,), NaN where it is null."""
+    return np.asarray(table[column].cast(pa.float64()).to_numpy(), dtype=np.float64)
+
+
+def _points(snapshot: Snapshot, front: Front, kind: Kind) -> list[dict[str, Any]]:
+    rows = points_table(snapshot, kind).take(front.members).to_pylist()
+    trials = {row["uid"]: row for row in snapshot.trials.to_pylist()} if kind == "anytime" else {}
+    points = []
+    for row in rows:
+        trial = trials.get(row["uid"]) if kind == "anytime" else row
+        points.append(
+            {
+                "uid": row["uid"],
+                "queries": row["queries"],
+                "val_accuracy": row["val_accuracy"],
+                # A report is a moment of its trial: the test accuracy of the trial's end is not its own.
+                "test_accuracy": row.get("test_accuracy"),
+                "config": json.loads(trial["config"]) if trial else {},
+            }
+        )
+    return points

@@ -1,0 +1,113 @@
+"""A run as it stands on disk, at one moment. Reads Parquet and JSON only; never unpickles."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from raysys.records import TrialRecord, TrialStatus
+from raysys.store.layout import RunLayout
+from raysys.store.manifest import Manifest, read_manifest
+from raysys.store.parts import Parts
+from raysys.store.schema import REPORTS, TRIALS, trial_record
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one moment.
+
+    `trials` has one row a trial, in the order of their last news; `reports` one row a (trial, step),
+    grouped by trial, by rising step. `skipped` counts parts that cannot be read. `updated` is when the
+    newest file was written (UTC).
+    """
+
+    path: str
+    manifest: Manifest
+    trials: pa.Table
+    reports: pa.Table
+    skipped: int
+    updated: datetime
+
+    @property
+    def name(self) -> str:
+        """The run's name: its folder."""
+        return Path(self.path).name
+
+    def records(self) -> list[TrialRecord]:
+        """The trials as records, in the table's order."""
+        return [trial_record(row) for row in self.trials.select(TRIALS.names).to_pylist()]
+
+    def counts(self) -> dict[TrialStatus, int]:
+        """Trials by status; planned ones that have no row yet are pending."""
+        found = Counter(self.trials["status"].to_pylist())
+        counts = {status: found[status.value] for status in TrialStatus}
+        counts[TrialStatus.PENDING] += max(0, self.manifest.trials - self.trials.num_rows)
+        return counts
+
+
+def read_run(path: str | Path | RunLayout) -> Snapshot:
+    """Read the run at a local path or URI; it may be written meanwhile. Raises CorruptRunError."""
+    layout = path if isinstance(path, RunLayout) else RunLayout.open(path)
+    manifest = read_manifest(layout)
+    updated = last_change(layout)
+    # Trials first: a trial's end is written after its reports, so none of a finished trial can be missing.
+    trials, bad_trials = trials_of(layout).read()
+    reports, bad_reports = reports_of(layout).read()
+    return Snapshot(
+        path=str(layout.root),
+        manifest=manifest,
+        trials=latest_trials(trials),
+        reports=latest_reports(reports),
+        skipped=bad_trials + bad_reports,
+        updated=updated,
+    )
+
+
+def trials_of(layout: RunLayout) -> Parts:
+    """The parts of the trials table."""
+    return Parts(layout.filesystem, layout.trials, TRIALS)
+
+
+def reports_of(layout: RunLayout) -> Parts:
+    """The parts of the reports table."""
+    return Parts(layout.filesystem, layout.reports, REPORTS)
+
+
+def last_change(layout: RunLayout) -> datetime:
+    """When the newest file of the manifest and the tables was written (UTC); cheap enough to poll."""
+    files = [
+        layout.filesystem.get_file_info(str(layout.run_json)),
+        *trials_of(layout).files(),
+        *reports_of(layout).files(),
+    ]
+    return max((info.mtime for info in files if info.mtime), default=datetime.fromtimestamp(0, UTC))
+
+
+def latest_trials(table: pa.Table) -> pa.Table:
+    """The last row of each uid, a higher attempt before a later row; the order of rows stays."""
+    uids = _codes(table)
+    order = np.argsort(table["attempt"].to_numpy(), kind="stable")
+    return table.take(np.sort(order[_last(uids[order])]))
+
+
+def latest_reports(table: pa.Table) -> pa.Table:
+    """The last row of each (uid, step), grouped by uid, by rising step."""
+    steps = table["step"].to_numpy()
+    span = int(steps.max()) + 1 if len(steps) else 1
+    return table.take(_last(_codes(table) * span + steps))
+
+
+def _codes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """A number for each uid, by first appearance: int64 (rows,)."""
+    encoded = table["uid"].combine_chunks().dictionary_encode()
+    return np.asarray(encoded.indices, dtype=np.int64)
+
+
+def _last(keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Index of the last occurrence of each key, by rising key."""
+    _, first_from_end = np.unique(keys[::-1], return_index=True)
+    return len(keys) - 1 - first_from_end

@@ -1,0 +1,79 @@
+"""The runs in a storage."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pyarrow.fs import FileSelector
+
+from raysys.errors import CorruptRunError, UsageError
+from raysys.records import TrialStatus
+from raysys.store.layout import RunLayout, open_storage
+from raysys.store.manifest import RunState
+from raysys.store.points import run_front
+from raysys.store.reader import read_run
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line about a run; where it cannot be read, `problem` says why and the rest is empty."""
+
+    name: str
+    path: str
+    problem: str = ""
+    state: RunState | None = None
+    created: str = ""
+    updated: datetime | None = None
+    space: str = ""
+    counts: dict[TrialStatus, int] | None = None
+    charged: int = 0
+    front: int = 0
+    hypervolume: float = 0.0
+
+
+def discover(storage: str | Path) -> list[RunSummary]:
+    """The runs in a storage (folders with a run.json), newest first; unreadable ones last, with a problem.
+
+    Raises UsageError when the storage does not exist.
+    """
+    runs = [summarise(layout) for layout in run_layouts(storage)]
+    return sorted(sorted(runs, key=lambda run: run.created, reverse=True), key=lambda run: bool(run.problem))
+
+
+def run_layouts(storage: str | Path) -> list[RunLayout]:
+    """The layouts of the runs in a storage, by name. Raises UsageError when it does not exist."""
+    filesystem, root = open_storage(storage)
+    try:
+        entries = filesystem.get_file_info(FileSelector(str(root)))
+    except OSError as failure:
+        raise UsageError(
+            f"cannot list the runs in {root}",
+            str(failure).partition("\n")[0],
+            "give the folder that holds the runs (default: ./runs)",
+        ) from None
+    layouts = [RunLayout(Path(entry.path), filesystem) for entry in entries if not entry.is_file]
+    known = filesystem.get_file_info([str(layout.run_json) for layout in layouts])
+    runs = [layout for layout, info in zip(layouts, known, strict=True) if info.is_file]
+    return sorted(runs, key=lambda layout: layout.root)
+
+
+def summarise(layout: RunLayout) -> RunSummary:
+    """One line about a run."""
+    name, path = layout.root.name, str(layout.root)
+    try:
+        snapshot = read_run(layout)
+    except CorruptRunError as failure:
+        return RunSummary(name, path, problem=f"{failure.what}: {failure.why}")
+    front = run_front(snapshot)
+    return RunSummary(
+        name=name,
+        path=path,
+        state=snapshot.manifest.state,
+        created=snapshot.manifest.created,
+        updated=snapshot.updated,
+        space=str(snapshot.manifest.space.get("name", "")),
+        counts=snapshot.counts(),
+        charged=snapshot.manifest.charged,
+        front=len(front.members),
+        hypervolume=front.hypervolume,
+    )

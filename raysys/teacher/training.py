@@ -1,0 +1,225 @@
+"""The teacher behind the door: trained by a recipe and cached, or a user's own weights or program."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from raysys.data.augment import augment
+from raysys.data.datasets import Dataset
+from raysys.data.splits import split_val_test
+from raysys.errors import UsageError
+from raysys.models.classifiers import Classifier, build_classifier
+from raysys.models.weights import (
+    load_checkpoint,
+    load_safetensors,
+    load_state,
+    read_safetensors,
+    save_safetensors,
+    state_sha256,
+    write_atomically,
+)
+from raysys.records import TeacherCard
+from raysys.seeding import part_seed
+from raysys.space.schema import Recipe, TeacherSpec
+from raysys.teacher.local import TorchTeacher
+
+CODE_VERSION = 1
+"""Part of the cache key: raise it when training changes what a recipe gives."""
+
+WARMUP_SHARE = 0.15
+"""Share of the steps in which the learning rate of the cosine schedule rises to its peak."""
+
+Progress = Callable[[int, int, float], None]
+"""Called after each epoch with (epochs done, epochs, mean training loss)."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher: its card, and the module (eval mode, CPU): float32 (n, c, h, w) in [0, 1] -> logits."""
+
+    card: TeacherCard
+    module: nn.Module
+
+
+def find_or_train(spec: TeacherSpec, dataset: Dataset, cache_dir: Path, on_progress: Progress) -> Teacher:
+    """The teacher that `spec` describes for `dataset`.
+
+    A recipe is trained on the train split alone, and cached in `cache_dir/teachers/<key>` by the hash
+    of recipe, architecture, data and code; a damaged cache entry is trained again. The card's
+    accuracies are those on val and test, the two halves of the data set's test split. Deterministic
+    for a thread count. Raises UsageError for weights or programs that cannot be used.
+    """
+    if spec.program is not None:
+        return _own_program(spec, dataset)
+    if spec.weights is not None:
+        return _own_weights(spec, dataset)
+    key = _cache_key(spec, dataset)
+    folder = cache_dir / "teachers" / key
+    cached = _read_cache(spec, dataset, folder)
+    if cached is not None:
+        return cached
+    assert spec.recipe is not None, "TeacherSpec holds a recipe, weights or a program"
+    module = _build(spec, dataset)
+    train(module, spec.recipe, dataset, on_progress)
+    card = _card(key, str(spec.architecture), state_sha256(module), module, dataset)
+    save_safetensors(module, folder / "weights.safetensors", {"architecture": card.architecture})
+    write_atomically(folder / "card.json", json.dumps(card.as_dict(), indent=2).encode())
+    return Teacher(card, module)
+
+
+def train(module: Classifier, recipe: Recipe, dataset: Dataset, on_progress: Progress) -> None:
+    """Train on the train split, on a GPU if there is one; leaves `module` on the CPU, in eval mode."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module.to(device).train()
+    images = torch.tensor(dataset.train_images, device=device)
+    labels = torch.tensor(dataset.train_labels, device=device)
+    rng = torch.Generator().manual_seed(part_seed(recipe.seed, "teacher-data"))
+    optimizer = _optimizer(module, recipe)
+    steps = -(-len(labels) // recipe.batch_size)
+    schedule = None
+    if recipe.schedule == "cosine":
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            recipe.lr,
+            total_steps=recipe.epochs * steps,
+            pct_start=WARMUP_SHARE,
+            cycle_momentum=False,
+        )
+    for epoch in range(recipe.epochs):
+        total = torch.zeros((), device=device)
+        for batch in torch.randperm(len(labels), generator=rng).to(device).chunk(steps):
+            pixels = augment(images[batch].float() / 255, recipe.augment, dataset.task.flip, rng)
+            loss = F.cross_entropy(module(pixels), labels[batch])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if schedule is not None:
+                schedule.step()
+            total += loss.detach()
+        on_progress(epoch + 1, recipe.epochs, float(total) / steps)
+    module.cpu().eval()
+
+
+def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(
+            module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+        )
+    return torch.optim.SGD(
+        module.parameters(),
+        lr=recipe.lr,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+
+
+def _build(spec: TeacherSpec, dataset: Dataset) -> Classifier:
+    """The untrained network; without `mean` and `std` it is normalised by those of the train images."""
+    pixels = dataset.train_images
+    mean = spec.mean or (pixels.mean(axis=(0, 2, 3)) / 255).tolist()
+    std = spec.std or np.maximum(pixels.std(axis=(0, 2, 3)) / 255, 1e-3).tolist()
+    seed = part_seed(spec.recipe.seed if spec.recipe else 0, "teacher-weights")
+    return build_classifier(str(spec.architecture), dataset.task, mean, std, seed=seed)
+
+
+def _cache_key(spec: TeacherSpec, dataset: Dataset) -> str:
+    what = {"spec": spec.model_dump(mode="json"), "data": dataset.sha256, "code": CODE_VERSION}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _read_cache(spec: TeacherSpec, dataset: Dataset, folder: Path) -> Teacher | None:
+    """The cached teacher, or None when there is none or its files are damaged."""
+    module = _build(spec, dataset)
+    try:
+        card = TeacherCard(**json.loads((folder / "card.json").read_text()))
+        load_safetensors(module, folder / "weights.safetensors")
+    except (OSError, ValueError, TypeError, UsageError):
+        return None
+    return Teacher(card, module.eval()) if state_sha256(module) == card.sha256 else None
+
+
+def _own_weights(spec: TeacherSpec, dataset: Dataset) -> Teacher:
+    path = _existing(str(spec.weights))
+    state = read_safetensors(path) if path.suffix == ".safetensors" else load_checkpoint(path)
+    module = _build(spec, dataset)
+    # Weights saved by raysys carry their normalisation; a bare network's state has no such buffers.
+    load_state(module if "mean" in state else module.net, state, path)
+    module.eval()
+    sha256 = state_sha256(module)
+    return Teacher(_card(sha256, str(spec.architecture), sha256, module, dataset), module)
+
+
+class _Program(nn.Module):
+    """An exported program's module, which refuses `train` and `eval`, as an ordinary one."""
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self.program = program
+
+    def train(self, mode: bool = True) -> "_Program":
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.program(images)
+        return logits
+
+
+def _own_program(spec: TeacherSpec, dataset: Dataset) -> Teacher:
+    path = _existing(str(spec.program))
+    if not spec.trusted:
+        # torch.export.load (2.15) unpickles weights and constants that the archive marks so.
+        raise UsageError(
+            f"refused to load the program {path}",
+            "torch.export programs may hold pickles, and those can run any code",
+            "if you made this file yourself, say so: teacher: {program: ..., trusted: true}",
+        )
+    try:
+        program = _Program(torch.export.load(path).module())
+    except Exception as error:  # the archive may be anything, and the loader raises many kinds
+        raise UsageError(
+            f"cannot load the program {path}", str(error), "was it saved by torch.export.save?"
+        ) from None
+    channels, classes = dataset.task.image_shape[0], dataset.task.num_classes
+    module = Classifier(program, spec.mean or [0.0] * channels, spec.std or [1.0] * channels)
+    for rows in (2, 3):
+        try:
+            logits = module(torch.zeros(rows, *dataset.task.image_shape))
+        except Exception as error:  # whatever the program does
+            raise UsageError(
+                f"the program {path} does not take {rows} images {dataset.task.image_shape}",
+                str(error).partition("\n")[0],
+                "export it with a dynamic batch dimension",
+            ) from None
+        if tuple(logits.shape) != (rows, classes):
+            raise UsageError(
+                f"the program {path} gives {tuple(logits.shape)} for {rows} images, not {(rows, classes)}"
+            )
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Teacher(_card(sha256, "program", sha256, module, dataset), module)
+
+
+def _existing(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise UsageError(
+            f"no teacher at {path}", "the file does not exist", "check the space's teacher block"
+        )
+    return path
+
+
+def _card(key: str, architecture: str, sha256: str, module: nn.Module, dataset: Dataset) -> TeacherCard:
+    labels = dataset.test_labels
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    right = TorchTeacher(module, device=device).predict(dataset.test_images).labels == labels
+    module.cpu()
+    val, test = split_val_test(labels)
+    return TeacherCard(key[:12], architecture, sha256, float(right[val].mean()), float(right[test].mean()))

@@ -1,14 +1,26 @@
 """What a space is: the data set, the teacher, the method and the parameters that are searched."""
 
-from typing import Literal, Self
+import math
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from raysys.errors import nearest
+from raysys.records import Scalar
 
 
 class Strict(BaseModel):
-    """Frozen data that refuses keys it does not know."""
+    """Frozen data that refuses unknown keys, wrong types, NaN and infinities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def refuse(why: str, *path: str | int) -> PydanticCustomError:
+    """The error of a key at `path` below the model that is checked; a loader turns it into file and line."""
+    return PydanticCustomError("space", "{why}", {"why": why, "path": path})
 
 
 class Recipe(Strict):
@@ -48,3 +60,251 @@ class TeacherSpec(Strict):
                 "needs exactly one of: architecture and recipe, architecture and weights, program"
             )
         return self
+
+
+class Objective(Strict):
+    """One objective of the search."""
+
+    name: Literal["val_accuracy", "agreement", "queries", "seconds"]
+    direction: Literal["maximize", "minimize"]
+
+
+class Resources(Strict):
+    """What one trial holds while it runs."""
+
+    cpus_per_trial: float = Field(1.0, ge=0)
+    gpus_per_trial: float = Field(0.0, ge=0)
+
+
+class _Parameter(Strict):
+    """What every parameter has.
+
+    `option` is the method's option that it sets; None means the parameter's own name. The parameter is
+    active only `when` each named parameter (or fixed option) has the given value, or one of a list.
+    """
+
+    option: str | None = None
+    when: dict[str, Scalar | list[Scalar]] = {}
+
+    def allows(self, key: str, value: Scalar) -> bool:
+        """True when `key` = `value` meets the condition on `key`, if there is one."""
+        if key not in self.when:
+            return True
+        wanted = self.when[key]
+        return any(same(value, one) for one in (wanted if isinstance(wanted, list) else [wanted]))
+
+
+class IntRange(_Parameter):
+    """An integer in [low, high], on a grid of `step` from `low`, or drawn on a log scale."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    step: int = Field(1, ge=1)
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        check_range(self.low, self.high, self.step, self.log)
+        if self.log and self.step != 1:
+            raise refuse("a log scale has no step", "step")
+        return self
+
+    def contains(self, value: Scalar) -> bool:
+        """True when `value` may be drawn."""
+        return type(value) is int and self.low <= value <= self.high and (value - self.low) % self.step == 0
+
+    def probes(self) -> list[Scalar]:
+        """The ends of the range, and the second value of its grid."""
+        return sorted({self.low, min(self.low + self.step, self.high), self.high})
+
+
+class FloatRange(_Parameter):
+    """A number in [low, high], on a grid of `step` from `low`, or drawn on a log scale."""
+
+    type: Literal["float"]
+    low: float
+    high: float
+    step: float | None = Field(None, gt=0)
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        check_range(self.low, self.high, self.step, self.log)
+        if self.log and self.step is not None:
+            raise refuse("a log scale has no step", "step")
+        return self
+
+    def contains(self, value: Scalar) -> bool:
+        """True when `value` may be drawn."""
+        if isinstance(value, bool | str) or not self.low <= value <= self.high:
+            return False
+        return self.step is None or on_grid(value - self.low, self.step)
+
+    def probes(self) -> list[Scalar]:
+        """The ends of the range."""
+        return sorted({self.low, self.high})
+
+
+class Categorical(_Parameter):
+    """One of a list of values."""
+
+    type: Literal["categorical"]
+    choices: list[Scalar] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for index, choice in enumerate(self.choices):
+            if choice in self.choices[:index]:
+                raise refuse(f"{choice!r} is given twice", "choices", index)
+        return self
+
+    def contains(self, value: Scalar) -> bool:
+        """True when `value` may be drawn."""
+        return any(same(value, choice) for choice in self.choices)
+
+    def probes(self) -> list[Scalar]:
+        """All choices."""
+        return list(self.choices)
+
+
+Parameter = Annotated[IntRange | FloatRange | Categorical, Field(discriminator="type")]
+
+
+class Point(Strict):
+    """A configuration to evaluate first. Active parameters that `values` leaves out are drawn."""
+
+    label: str = ""
+    values: dict[str, Scalar]
+
+
+class Space(Strict):
+    """A search: everything `raysys tune` needs to know but its budget of trials and machines."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    dataset: str
+    image_size: int | None = Field(None, ge=4, description="side of the square that folder images become")
+    teacher: TeacherSpec
+    student: str
+    method: str = "ideal"
+    response: Literal["hard", "soft"] = "hard"
+    objectives: list[Objective] = Field(
+        [
+            Objective(name="val_accuracy", direction="maximize"),
+            Objective(name="queries", direction="minimize"),
+        ],
+        min_length=1,
+    )
+    options: dict[str, Scalar] = {}
+    parameters: dict[str, Parameter]
+    points: list[Point] = []
+    trials: int = Field(ge=1)
+    resources: Resources = Resources()
+    smoke: dict[str, Any] = Field({}, description="overrides that make the search end in minutes")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self._check_objectives()
+        self._check_conditions()
+        self._check_options()
+        self._check_points()
+        return self
+
+    def option(self, name: str) -> str:
+        """The method's option that parameter `name` sets."""
+        return self.parameters[name].option or name
+
+    def ordered(self) -> list[tuple[str, IntRange | FloatRange | Categorical]]:
+        """The parameters, each after those that its condition names."""
+        graph = {
+            name: [key for key in p.when if key in self.parameters] for name, p in self.parameters.items()
+        }
+        return [(name, self.parameters[name]) for name in TopologicalSorter(graph).static_order()]
+
+    def is_active(self, name: str, values: Mapping[str, Scalar]) -> bool:
+        """True when `values` (of the parameters before `name`) and the options meet its condition."""
+        parameter = self.parameters[name]
+        known = {**self.options, **values}
+        return all(key in known and parameter.allows(key, known[key]) for key in parameter.when)
+
+    def _check_objectives(self) -> None:
+        names = [objective.name for objective in self.objectives]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise refuse(f"objective {name} is given twice", "objectives", index)
+
+    def _check_options(self) -> None:
+        """Refuse two sources of one option, unless their conditions exclude each other."""
+        names = list(self.parameters)
+        for index, name in enumerate(names):
+            option = self.option(name)
+            if option in self.options:
+                raise refuse(f"option {option} is fixed in `options` as well", "parameters", name)
+            for other in names[:index]:
+                if self.option(other) == option and not self._exclusive(name, other):
+                    raise refuse(
+                        f"sets option {option}, as {other} does under the same condition", "parameters", name
+                    )
+
+    def _exclusive(self, first: str, second: str) -> bool:
+        one, two = self.parameters[first], self.parameters[second]
+        for key in one.when.keys() & two.when.keys():
+            wanted = one.when[key]
+            if not any(
+                two.allows(key, value) for value in (wanted if isinstance(wanted, list) else [wanted])
+            ):
+                return True
+        return False
+
+    def _check_conditions(self) -> None:
+        for name, parameter in self.parameters.items():
+            for key, wanted in parameter.when.items():
+                path = ("parameters", name, "when", key)
+                if key not in self.parameters and key not in self.options:
+                    known = [*self.parameters, *self.options]
+                    raise refuse(
+                        " ".join(["no such parameter or option", nearest(key, known)]).strip(), *path
+                    )
+                other = self.parameters.get(key)
+                for value in wanted if isinstance(wanted, list) else [wanted]:
+                    if other is not None and not other.contains(value):
+                        raise refuse(f"{key} can never be {value!r}", *path)
+        try:
+            self.ordered()
+        except CycleError as error:
+            cycle = error.args[1]
+            raise refuse(f"conditions form a cycle: {' -> '.join(cycle)}", "parameters", cycle[0]) from None
+
+    def _check_points(self) -> None:
+        for index, point in enumerate(self.points):
+            for key, value in point.values.items():
+                path = ("points", index, "values", key)
+                if key not in self.parameters:
+                    raise refuse(
+                        " ".join(["no such parameter", nearest(key, self.parameters)]).strip(), *path
+                    )
+                if not self.parameters[key].contains(value):
+                    raise refuse(f"{value!r} is outside the range of {key}", *path)
+                if not self.is_active(key, point.values):
+                    raise refuse(f"{key} is not active here: its condition does not hold", *path)
+
+
+def same(one: Scalar, other: Scalar) -> bool:
+    """Equal, where true is not 1."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def on_grid(distance: float, step: float) -> bool:
+    """True when `distance` is a multiple of `step`, but for rounding."""
+    return math.isclose(distance, round(distance / step) * step, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def check_range(low: float, high: float, step: float | None, log: bool) -> None:
+    """Refuse a range that nothing can be drawn from."""
+    if low > high:
+        raise refuse(f"low={low} is above high={high}", "low")
+    if log and low <= 0:
+        raise refuse(f"a log scale needs low > 0, not {low}", "low")
+    if step is not None and not on_grid(high - low, step):
+        raise refuse(f"step={step} does not divide high - low = {high - low}", "step")

@@ -1,0 +1,212 @@
+"""Spaces by name or file, and what a command line changes about them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import raysys
+from raysys.errors import SpaceError, UsageError, nearest
+from raysys.records import Scalar
+from raysys.space import schema, yaml_file
+from raysys.space.schema import Point, Space
+
+SETTINGS = frozenset(Space.model_fields) - {"name", "description", "options", "parameters", "smoke"}
+"""Keys of a space that an override may set; any other key is a parameter or an option of the method."""
+
+_MODELS = (
+    *(Space, schema.TeacherSpec, schema.Recipe, schema.Objective, schema.Resources, Point),
+    *(schema.IntRange, schema.FloatRange, schema.Categorical),
+)
+_KEYS = {field for model in _MODELS for field in model.model_fields}
+
+
+def _folder() -> Path:
+    """The shipped spaces: beside the package, in a clone as in an installed wheel."""
+    return Path(raysys.__file__).resolve().parent.parent / "search_spaces"
+
+
+def space_names() -> list[str]:
+    """The shipped spaces' names, sorted."""
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def load_space(name_or_path: str | os.PathLike[str]) -> Space:
+    """The shipped space of that name, or the one in that YAML file. Raises SpaceError (file, line, key).
+
+    A relative path to the teacher's weights or program is taken from the file's folder.
+    """
+    text = os.fspath(name_or_path)
+    if text.endswith((".yaml", ".yml")) or os.sep in text:
+        path = Path(text)
+    elif text in space_names():
+        path = _folder() / f"{text}.yaml"
+    else:
+        near = nearest(text, space_names())
+        raise SpaceError(
+            f"unknown space {text!r}",
+            f"known: {', '.join(space_names())}",
+            f"{near}   (raysys spaces)".strip(),
+        )
+    document = yaml_file.read(path)
+    space = _validate(document.data, document)
+    try:
+        smoke(space)
+    except SpaceError as error:
+        line, _ = document.locate(["smoke"])
+        raise SpaceError(f"{document.name}:{line}: {error.what}", error.why, error.hint) from None
+    return _anchor(space, path.resolve().parent)
+
+
+def _anchor(space: Space, folder: Path) -> Space:
+    """`space` with the teacher's files as absolute paths."""
+    files = {"weights": space.teacher.weights, "program": space.teacher.program}
+    absolute = {key: str(folder / Path(value).expanduser()) for key, value in files.items() if value}
+    return space.model_copy(update={"teacher": space.teacher.model_copy(update=absolute)})
+
+
+def read_overrides(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The overrides of a `-c` file, for `apply_overrides`. Raises SpaceError."""
+    return dict(yaml_file.read(Path(path)).data)
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """The overrides of `-s key=value`, typed as YAML types them; a later one wins. Raises UsageError."""
+    overrides = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not (key and equals):
+            raise UsageError(f"-s {setting} has no value", hint="write -s key=value")
+        overrides[key.strip()] = yaml_file.scalar(value)
+    return overrides
+
+
+def apply_overrides(
+    space: Space,
+    overrides: Mapping[str, Any],
+    known_options: Collection[str] | None = None,
+    source: str = "override",
+) -> Space:
+    """`space`, changed by `key: value` pairs as `-s`, `-c` and `smoke` give them. Raises SpaceError.
+
+    - A parameter or option set to a value leaves the search and is fixed; set to null it takes the method's
+      default; set to a mapping (`{type: int, low: 1, high: 9}`) it is searched in that range.
+    - `trials`, `student`, `teacher.recipe.epochs`, ... set that key of the space; mappings are merged.
+    - Points keep the values that are still searched.
+
+    `known_options` are the method's options; when given, any other key is refused with the nearest name.
+    `source` is what errors call the overrides.
+    """
+    data = space.model_dump()
+    for key, value in overrides.items():
+        head, *rest = key.split(".")
+        if head in SETTINGS:
+            for part in reversed(rest):
+                value = {part: value}
+            data[head] = _merged(data[head], value)
+        else:
+            known = {
+                *data["parameters"],
+                *data["options"],
+                *(space.option(name) for name in space.parameters),
+            }
+            if known_options is not None and key not in known.union(known_options):
+                names = sorted(known.union(known_options, SETTINGS))
+                hint = nearest(key, names) or f"raysys spaces {space.name} shows the parameters"
+                raise SpaceError(
+                    f"{source}: no parameter or option {key!r}", f"known: {', '.join(names)}", hint
+                )
+            _set(data["parameters"], data["options"], key, value)
+    if "points" not in overrides:
+        bare = _validate({**data, "points": []}, None, source)
+        data["points"] = [point.model_dump() for point in _still_searched(bare, space.points)]
+    return _validate(data, None, source)
+
+
+def smoke(space: Space) -> Space:
+    """The space as `--smoke` runs it: shrunk by its own `smoke` block. Raises SpaceError."""
+    return apply_overrides(space, space.smoke, source="smoke")
+
+
+def to_json(space: Space) -> dict[str, Any]:
+    """The space as JSON data, for a run's manifest."""
+    return space.model_dump(mode="json")
+
+
+def from_json(data: Mapping[str, Any]) -> Space:
+    """The space that `to_json` wrote. Raises SpaceError."""
+    return _validate(dict(data), None, "manifest")
+
+
+def digest(space: Space) -> str:
+    """sha256 (hex) of all that decides which trials are searched and what each of them does."""
+    data = space.model_dump(mode="json", exclude={"description", "trials", "resources", "smoke"})
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
+    return new
+
+
+def _set(parameters: dict[str, Any], options: dict[str, Any], key: str, value: Any) -> None:
+    """Fix, free or replace one parameter or option."""
+    if key in parameters and parameters[key]["option"] and value is not None and not isinstance(value, dict):
+        kept = {name: parameters[key][name] for name in ("option", "when")}
+        parameters[key] = {"type": "categorical", "choices": [value], **kept}
+        return
+    for name in [name for name, one in parameters.items() if key in (name, one["option"])]:
+        del parameters[name]
+    options.pop(key, None)
+    if isinstance(value, dict):
+        parameters[key] = value
+    elif value is not None:
+        options[key] = value
+
+
+def _still_searched(space: Space, points: Iterable[Point]) -> list[Point]:
+    """What is left of `points` in a changed space; equal ones once, empty ones dropped."""
+    kept: list[Point] = []
+    for point in points:
+        values: dict[str, Scalar] = {}
+        for name, parameter in space.ordered():
+            given = point.values.get(name)
+            if given is not None and parameter.contains(given) and space.is_active(name, values):
+                values[name] = given
+        if values and all(values != other.values for other in kept):
+            kept.append(Point(label=point.label, values=values))
+    return kept
+
+
+def _validate(data: Any, document: yaml_file.Document | None, source: str = "") -> Space:
+    try:
+        return Space.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error, document, source) from None
+
+
+def _explain(failure: ValidationError, document: yaml_file.Document | None, source: str) -> SpaceError:
+    """The first thing that is wrong, with its file, line and key."""
+    errors = failure.errors()
+    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
+    path = [*first["loc"], *first.get("ctx", {}).get("path", ())]
+    if document is None:
+        where, key = source, ".".join(str(part) for part in path)
+    else:
+        line, key = document.locate(path)
+        where = f"{document.name}:{line}"
+    if first["type"] == "extra_forbidden":
+        return SpaceError(f"{where}: unknown key {key}", hint=nearest(str(path[-1]), _KEYS))
+    if first["type"] == "missing":
+        return SpaceError(f"{where}: key {key} is missing")
+    got = f", not {first['input']!r}" if first["type"] != "space" and _is_short(first["input"]) else ""
+    return SpaceError(f"{where}: {key}: {first['msg'].removeprefix('Input ')}{got}")
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, int | float | str | None)

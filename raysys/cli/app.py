@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from raysys.cli import output, spaces
+from raysys.cli import audit, dashboard, front, output, runs, spaces
 from raysys.errors import RaysysError, UsageError
 
 app = typer.Typer(
@@ -29,6 +29,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("spaces")(spaces.spaces)
+app.command("ls")(runs.ls)
+app.command("show")(runs.show)
+app.command("front")(front.front)
+app.command("audit")(audit.audit)
+app.command("dashboard")(dashboard.dashboard)
 
 
 @app.callback()

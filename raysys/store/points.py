@@ -6,12 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raysys.fronts.front import Front, anytime_front, final_front
 from raysys.fronts.hypervolume import history, scaled_costs
 from raysys.fronts.objectives import Floats
 from raysys.records import TrialStatus
 from raysys.store.reader import Snapshot
+from raysys.store.schema import PARAMETER
 
 Kind = Literal["final", "anytime"]
 """`final`: a point is a finished trial. `anytime`: a point is a report of any trial."""
@@ -47,14 +49,12 @@ def within(
 def front_json(snapshot: Snapshot, front: Front, kind: Kind = "final") -> dict[str, Any]:
     """A front as the JSON object of `raysys front --json`."""
     manifest = snapshot.manifest
-    uids = points_table(snapshot, kind)["uid"]
     return {
         "run": snapshot.path,
         "objectives": [{"name": goal.name, "direction": goal.direction} for goal in manifest.objectives],
         "reference": {"val_accuracy": manifest.reference.accuracy, "queries": manifest.reference.queries},
         "hypervolume": front.hypervolume,
         "kind": kind,
-        "knee": None if front.knee is None else uids[front.knee].as_py(),
         "excluded": front.excluded,
         "points": _points(snapshot, front, kind),
     }
@@ -68,6 +68,13 @@ def volume_history(snapshot: Snapshot) -> Floats:
     return history(scaled_costs(floats(done, "queries"), floats(done, "val_accuracy"), reference))
 
 
+def varying_parameters(snapshot: Snapshot) -> list[str]:
+    """Names of the parameters that differ between the trials, by name."""
+    trials = snapshot.trials
+    names = [name.removeprefix(PARAMETER) for name in trials.column_names if name.startswith(PARAMETER)]
+    return [name for name in names if pc.count_distinct(trials[PARAMETER + name], mode="all").as_py() > 1]
+
+
 def floats(table: pa.Table, column: str) -> Floats:
     """A column as float64 (rows,), NaN where it is null."""
     return np.asarray(table[column].cast(pa.float64()).to_numpy(), dtype=np.float64)
@@ -77,7 +84,7 @@ def _points(snapshot: Snapshot, front: Front, kind: Kind) -> list[dict[str, Any]
     rows = points_table(snapshot, kind).take(front.members).to_pylist()
     trials = {row["uid"]: row for row in snapshot.trials.to_pylist()} if kind == "anytime" else {}
     points = []
-    for row in rows:
+    for member, row in zip(front.members, rows, strict=True):
         trial = trials.get(row["uid"]) if kind == "anytime" else row
         points.append(
             {
@@ -87,6 +94,7 @@ def _points(snapshot: Snapshot, front: Front, kind: Kind) -> list[dict[str, Any]
                 # A report is a moment of its trial: the test accuracy of the trial's end is not its own.
                 "test_accuracy": row.get("test_accuracy"),
                 "config": json.loads(trial["config"]) if trial else {},
+                "knee": bool(member == front.knee),
             }
         )
     return points

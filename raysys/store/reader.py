@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raysys.records import TrialRecord, TrialStatus
 from raysys.store.layout import RunLayout
@@ -40,6 +41,11 @@ class Snapshot:
     def records(self) -> list[TrialRecord]:
         """The trials as records, in the table's order."""
         return [trial_record(row) for row in self.trials.select(TRIALS.names).to_pylist()]
+
+    @property
+    def charged(self) -> int:
+        """Queries charged so far: the manifest's total, or the trials' sum where that is ahead of it."""
+        return max(self.manifest.charged, int(pc.sum(self.trials["queries"], min_count=0).as_py()))
 
     def counts(self) -> dict[TrialStatus, int]:
         """Trials by status; planned ones that have no row yet are pending."""

@@ -1,6 +1,7 @@
 """The runs in a storage."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class RunSummary:
     created: str = ""
     updated: datetime | None = None
     space: str = ""
-    counts: dict[TrialStatus, int] | None = None
+    counts: Mapping[TrialStatus, int] = field(default_factory=dict)
     charged: int = 0
     front: int = 0
     hypervolume: float = 0.0
@@ -73,7 +74,7 @@ def summarise(layout: RunLayout) -> RunSummary:
         updated=snapshot.updated,
         space=str(snapshot.manifest.space.get("name", "")),
         counts=snapshot.counts(),
-        charged=snapshot.manifest.charged,
+        charged=snapshot.charged,
         front=len(front.members),
         hypervolume=front.hypervolume,
     )

@@ -1,0 +1,43 @@
+"""`raysys audit`: replay the ledger against the reports."""
+
+from typing import Annotated
+
+import typer
+
+from raysys.cli import output
+from raysys.errors import CheckError
+
+_SHOWN = 10
+
+
+def audit(
+    run: Annotated[str, typer.Argument(help="the run's folder")],
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Check the ledger's charges against what the trials report; exit code 3 on any mismatch."""
+    from raysys.store.audit import audit as compare
+    from raysys.store.layout import RunLayout
+    from raysys.store.reader import read_run
+    from raysys.teacher.journal import read_accounts
+
+    layout = RunLayout.open(run)
+    snapshot = read_run(layout)
+    result = compare(snapshot, read_accounts(layout.ledger))
+    if json:
+        output.print_json(result.as_dict())
+    else:
+        columns = ("uid", "status", "charged", "executed", "orphaned", "budget", "reported")
+        rows = [tuple(getattr(trial, column) for column in columns) for trial in result.trials]
+        output.table(columns, rows)
+        output.result(
+            f"{result.charged:,} queries charged ({result.evaluation:,} of them for evaluation), "
+            f"{result.executed:,} executed, {result.orphaned:,} orphaned"
+        )
+    if result.mismatches:
+        more = len(result.mismatches) - _SHOWN
+        raise CheckError(
+            f"the audit of {snapshot.name} found {len(result.mismatches)} mismatch(es)",
+            "\n  ".join(result.mismatches[:_SHOWN]),
+            f"and {more} more (--json lists all)" if more > 0 else "",
+        )
+    output.note("every charge is accounted for")

@@ -1,0 +1,67 @@
+"""`raysys front`: what accuracy costs in queries."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from raysys.cli import output
+
+
+class FrontKind(StrEnum):
+    """Which points take part: finished trials, or all reports."""
+
+    FINAL = "final"
+    ANYTIME = "anytime"
+
+
+def front(
+    run: Annotated[str, typer.Argument(help="the run's folder")],
+    max_queries: Annotated[
+        int | None, typer.Option(min=0, help="only points up to this many queries")
+    ] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(min=0, max=1, help="only points of at least this val accuracy, e.g. 0.95")
+    ] = None,
+    kind: Annotated[
+        FrontKind, typer.Option(help="final: over finished trials; anytime: over all reports")
+    ] = FrontKind.FINAL,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Show the Pareto front of a run: val accuracy up, queries down; the knee is marked."""
+    from raysys.store.points import front_json, run_front, within
+    from raysys.store.reader import read_run
+
+    snapshot = read_run(run)
+    whole = run_front(snapshot, kind.value)
+    data = front_json(snapshot, within(snapshot, whole, kind.value, max_queries, min_accuracy), kind.value)
+    if json:
+        output.print_json(data)
+    elif data["points"]:
+        print_front(data)
+    elif len(whole.members):
+        output.note(f"none of the {len(whole.members)} points of the front is within these limits")
+    else:
+        output.note("no front yet: no trial has finished (--kind anytime shows reports of running ones)")
+
+
+def print_front(front: dict[str, Any]) -> None:
+    """Print a front (the JSON object of `--json`) as a table; the bar is accuracy above chance."""
+    chance = front["reference"]["val_accuracy"]
+    output.table(
+        ("uid", "queries", "val", "test", "", ""),
+        [
+            (
+                point["uid"],
+                point["queries"],
+                f"{point['val_accuracy']:.2%}",
+                None if point["test_accuracy"] is None else f"{point['test_accuracy']:.2%}",
+                "█" * round(24 * max(0.0, point["val_accuracy"] - chance) / (1 - chance)),
+                "knee" if point["knee"] else None,
+            )
+            for point in front["points"]
+        ],
+    )
+    output.result(f"{len(front['points'])} points, hypervolume {front['hypervolume']:.4f}")
+    if front["excluded"]:
+        output.note(f"{front['excluded']} points without a finite accuracy are left out")

@@ -1,0 +1,122 @@
+"""`raysys ls` and `raysys show`: the runs in a storage, and one of them."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raysys.cli import output
+from raysys.cli.front import print_front
+from raysys.records import TrialStatus
+
+if TYPE_CHECKING:
+    from raysys.store.reader import Snapshot
+
+Storage = Annotated[
+    str, typer.Argument(envvar="RAYSYS_STORAGE", help="the folder (or URI) that holds the runs")
+]
+_WATCH_SECONDS = 2.0
+
+
+def ls(
+    storage: Storage = "runs", json: Annotated[bool, typer.Option("--json", help="print JSON")] = False
+) -> None:
+    """List the runs in a storage, newest first."""
+    from raysys.store.runs import discover
+
+    found = discover(storage)
+    if json:
+        output.print_json(
+            [
+                {
+                    "name": run.name,
+                    "run": run.path,
+                    "problem": run.problem,
+                    "state": run.state,
+                    "space": run.space,
+                    "created": run.created,
+                    "updated": run.updated and run.updated.isoformat(),
+                    "trials": dict(run.counts),
+                    "queries": {"charged": run.charged},
+                    "front": run.front,
+                    "hypervolume": run.hypervolume,
+                }
+                for run in found
+            ]
+        )
+        return
+    if not found:
+        output.note(f"no runs in {storage}; start one: raysys tune --space digits")
+        return
+    output.table(
+        ("run", "state", "space", "trials", "charged", "front", "hypervolume", "updated (UTC)"),
+        [
+            (
+                run.name,
+                run.problem or run.state,
+                run.space,
+                _short_counts(run.counts),
+                f"{run.charged:,}",
+                run.front,
+                f"{run.hypervolume:.3f}",
+                run.updated and f"{run.updated:%Y-%m-%d %H:%M}",
+            )
+            for run in found
+        ],
+    )
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="the run's folder")],
+    watch: Annotated[bool, typer.Option("--watch", help="show it again until the run ends")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="print JSON (with --watch: one object a line)")
+    ] = False,
+) -> None:
+    """Show a run: its state, trials, queries, front and failures."""
+    from raysys.store.layout import RunLayout
+    from raysys.store.manifest import RunState
+    from raysys.store.reader import last_change, read_run
+
+    layout = RunLayout.open(run)
+    while True:
+        snapshot = read_run(layout)
+        _show(snapshot, json)
+        if not watch or snapshot.manifest.state != RunState.RUNNING:
+            return
+        while last_change(layout) == snapshot.updated:
+            time.sleep(_WATCH_SECONDS)
+
+
+def _show(snapshot: "Snapshot", json: bool) -> None:
+    from raysys.store.points import front_json, run_front
+
+    manifest = snapshot.manifest
+    front = front_json(snapshot, run_front(snapshot))
+    failures = Counter(error.partition("\n")[0] for error in snapshot.trials["error"].to_pylist() if error)
+    if json:
+        queries = {"charged": snapshot.charged, "executed": manifest.executed}
+        state = {"state": manifest.state, "trials": snapshot.counts(), "queries": queries}
+        output.print_json({**front, **state, "failures": failures, "skipped_parts": snapshot.skipped})
+        return
+    cap = manifest.caps.get("queries")
+    rows = [
+        ("run", f"{snapshot.path}  ({manifest.state})"),
+        ("space", f"{manifest.space.get('name', '')}, {manifest.method}, {manifest.response} responses"),
+        ("trials", _short_counts(snapshot.counts()) + f" of {manifest.trials}"),
+        ("queries", f"{snapshot.charged:,} charged" + (f" of {int(cap):,}" if cap else "")),
+        ("front", f"{len(front['points'])} points, hypervolume {front['hypervolume']:.3f}"),
+        ("updated", f"{snapshot.updated:%Y-%m-%d %H:%M:%S} UTC"),
+    ]
+    if snapshot.skipped:
+        rows.append(("skipped", f"{snapshot.skipped} damaged part(s)"))
+    output.table(("", ""), rows)
+    print_front(front)
+    for error, count in failures.most_common():
+        output.result(f"failed x{count}: {error}")
+
+
+def _short_counts(counts: Mapping[TrialStatus, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count)

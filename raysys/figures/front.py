@@ -1,0 +1,167 @@
+"""The front: what accuracy costs in queries. Figures leave colours of text and paper to the theme."""
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+import pyarrow as pa
+
+from raysys.fronts.front import Front
+from raysys.records import TrialStatus
+from raysys.store.points import Kind, floats, points_table, run_front, varying_parameters, within
+from raysys.store.reader import Snapshot
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#888888"
+"""Colours that everyone can tell apart (Okabe and Ito), in light and dark themes."""
+
+_SVG_POINTS = 1000
+"""More points than this are drawn by WebGL, and only the front tells its config on hovering."""
+
+_HOVER = (
+    "%{customdata[0]}<br>%{y:.2%} val accuracy<br>%{x:,} queries<br>%{customdata[1]}<extra>%{fullData.name}"
+    "</extra>"
+)
+
+
+def front_figure(
+    snapshot: Snapshot,
+    kind: Kind = "final",
+    max_queries: float | None = None,
+    min_accuracy: float | None = None,
+    template: str | None = None,
+) -> go.Figure:
+    """Points, front (a step line: what the money buys until the next point), knee and teacher.
+
+    With limits the front shows only its part within them, and the limits as lines. Give a `template`
+    ("plotly_white") for files; the dashboard's theme fills it in otherwise.
+    """
+    whole = run_front(snapshot, kind)
+    front = within(snapshot, whole, kind, max_queries, min_accuracy)
+    figure = go.Figure(layout={"template": template} if template else None)
+    for trace in _clouds(snapshot, whole, kind):
+        figure.add_trace(trace)
+    figure.add_trace(_front_line(snapshot, front, kind))
+    if front.knee is not None and front.knee in front.members:
+        figure.add_trace(_knee(snapshot, front.knee, kind))
+    teacher_line(figure, snapshot)
+    if max_queries is not None:
+        figure.add_vline(x=max_queries, line={"dash": "dash", "width": 1, "color": GREY})
+    if min_accuracy is not None:
+        figure.add_hline(y=min_accuracy, line={"dash": "dash", "width": 1, "color": GREY})
+    figure.update_layout(
+        xaxis={"type": "log", "title": "teacher queries (images)", "dtick": "D2"},
+        yaxis={"title": "student's val accuracy", "tickformat": ".0%"},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        margin={"l": 70, "r": 20, "t": 40, "b": 60},
+        hovermode="closest",
+    )
+    return figure
+
+
+def front_alt(snapshot: Snapshot, kind: Kind = "final") -> str:
+    """What the figure shows, in words."""
+    front = run_front(snapshot, kind)
+    table = points_table(snapshot, kind)
+    total = table.num_rows if kind == "anytime" else snapshot.counts()[TrialStatus.FINISHED]
+    points = "reports" if kind == "anytime" else "finished trials"
+    if not len(front.members):
+        return f"Accuracy over queries; no front yet among {total} {points}."
+    ends = table.take(front.members[[0, -1]]).to_pylist()
+    first, last = (f"{row['val_accuracy']:.1%} at {row['queries']:,} queries" for row in ends)
+    return f"Pareto front of {len(front.members)} points among {total} {points}: from {first} to {last}."
+
+
+def _clouds(snapshot: Snapshot, front: Front, kind: Kind) -> list[go.Scatter | go.Scattergl]:
+    """The points off the front: faint, and hollow where a trial was stopped."""
+    table = points_table(snapshot, kind)
+    off = np.ones(table.num_rows, dtype=bool)
+    off[front.members] = False
+    off &= np.isfinite(floats(table, "val_accuracy"))
+    if kind == "anytime":
+        return [_cloud(snapshot, kind, "reports", np.flatnonzero(off), "circle")] if off.any() else []
+    status = table["status"].to_numpy()
+    clouds = []
+    for name, states, symbol in (
+        ("dominated", (TrialStatus.FINISHED,), "circle"),
+        ("not finished", tuple(TrialStatus), "circle-open"),
+    ):
+        rows = np.flatnonzero(off & np.isin(status, states))
+        off[rows] = False
+        if len(rows):
+            clouds.append(_cloud(snapshot, kind, name, rows, symbol))
+    return clouds
+
+
+def _cloud(
+    snapshot: Snapshot, kind: Kind, name: str, rows: npt.NDArray[np.int64], symbol: str
+) -> go.Scatter | go.Scattergl:
+    draw = go.Scatter if len(rows) <= _SVG_POINTS else go.Scattergl
+    return draw(
+        name=name,
+        mode="markers",
+        marker={"color": GREY, "size": 7, "symbol": symbol},
+        opacity=0.45,
+        **_data(snapshot, kind, rows, configs=len(rows) <= _SVG_POINTS),
+    )
+
+
+def _front_line(snapshot: Snapshot, front: Front, kind: Kind) -> go.Scatter:
+    return go.Scatter(
+        name="front",
+        mode="lines+markers",
+        line={"shape": "hv", "color": BLUE, "width": 2},
+        marker={"size": 9},
+        **_data(snapshot, kind, front.members),
+    )
+
+
+def _knee(snapshot: Snapshot, row: int, kind: Kind) -> go.Scatter:
+    return go.Scatter(
+        name="knee",
+        mode="markers",
+        marker={"symbol": "diamond-open", "size": 17, "color": ORANGE, "line": {"width": 2.5}},
+        **_data(snapshot, kind, np.array([row])),
+    )
+
+
+def _data(
+    snapshot: Snapshot, kind: Kind, rows: npt.NDArray[np.int64], configs: bool = True
+) -> dict[str, Any]:
+    """Coordinates of some points, and what hovering tells: uid, and the parameters that differ."""
+    table = points_table(snapshot, kind).take(rows)
+    uids = table["uid"].to_pylist()
+    texts = _config_texts(snapshot, uids) if configs else [""] * len(uids)
+    return {
+        "x": floats(table, "queries"),
+        "y": floats(table, "val_accuracy"),
+        "customdata": np.array([uids, texts], dtype=object).T,
+        "hovertemplate": _HOVER,
+    }
+
+
+def _config_texts(snapshot: Snapshot, uids: list[str]) -> list[str]:
+    trials: pa.Table = snapshot.trials
+    configs = dict(zip(trials["uid"].to_pylist(), trials["config"].to_pylist(), strict=True))
+    names = varying_parameters(snapshot)
+    texts = []
+    for uid in uids:
+        options = json.loads(configs.get(uid, "{}"))
+        texts.append("<br>".join(f"{name} = {_short(options[name])}" for name in names if name in options))
+    return texts
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def teacher_line(figure: go.Figure, snapshot: Snapshot) -> None:
+    """The teacher's accuracy as a dotted line: the student's natural ceiling."""
+    teacher = snapshot.manifest.teacher
+    if teacher is not None:
+        figure.add_hline(
+            y=teacher.val_accuracy,
+            line={"dash": "dot", "width": 1.5, "color": ORANGE},
+            annotation={"text": f"teacher {teacher.val_accuracy:.1%}", "xanchor": "left", "x": 0},
+        )

@@ -1,0 +1,94 @@
+"""What accuracy costs in queries: the front, the trials, and one trial's way."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import streamlit as st
+
+from dashboard import snapshot
+from raysys.figures.curve import curve_alt, curve_figure
+from raysys.figures.front import front_alt, front_figure
+from raysys.store.points import Kind, varying_parameters
+from raysys.store.reader import Snapshot
+from raysys.store.schema import PARAMETER
+
+_SAVE = {"toImageButtonOptions": {"format": "svg"}}
+_KINDS: dict[str, Kind] = {"finished trials": "final", "all reports": "anytime"}
+
+
+def main() -> None:
+    """Draw the page."""
+    run = snapshot.current()
+    choice = st.segmented_control(
+        "Front over", list(_KINDS), default="finished trials", key="front", bind="query-params", required=True
+    )
+    kind = _KINDS[choice or "finished trials"]
+    if not len(snapshot.front(run, kind).members):
+        missing = "No trial has finished yet." if kind == "final" else "No trial has reported yet."
+        st.info(f"{missing} The front appears here as soon as one has.")
+    figure = front_figure(run, kind)
+    st.plotly_chart(figure, key="front-chart", config=_SAVE, alt=front_alt(run, kind))
+    if not run.trials.num_rows:
+        st.info("No trial has started yet.")
+        return
+    table, trial = st.columns([3, 2])
+    with table:
+        trials_table(run)
+    with trial:
+        one_trial(run)
+
+
+def trials_table(run: Snapshot) -> None:
+    """All trials, with the parameters that differ; picking a row shows that trial."""
+    front = snapshot.front(run)
+    marks = [""] * run.trials.num_rows
+    for row in front.members:
+        marks[row] = "knee" if row == front.knee else "front"
+    table = run.trials.append_column("front", pa.array(marks, pa.string()))
+    parameters = [PARAMETER + name for name in varying_parameters(run)]
+    columns = ["uid", "status", "front", "queries", "val_accuracy", "agreement", "test_accuracy", "seconds"]
+    table = table.select([*columns, *parameters, "error"])
+    table = table.take(pc.sort_indices(table["uid"]))
+    percent = st.column_config.NumberColumn(format="percent")
+    st.subheader("Trials")
+    st.dataframe(
+        table.rename_columns([name.removeprefix(PARAMETER) for name in table.column_names]),
+        key=f"table-{run.name}-{run.updated.isoformat()}",  # rows are positions: of this snapshot only
+        hide_index=True,
+        on_select=lambda: _pick(run, table["uid"].to_pylist()),
+        selection_mode="single-row",
+        column_config=dict.fromkeys(("val_accuracy", "agreement", "test_accuracy"), percent),
+        alt=f"{table.num_rows} trials of {run.name}",
+    )
+
+
+def one_trial(run: Snapshot) -> None:
+    """One trial's curve, outcome and configuration."""
+    uids = sorted(run.trials["uid"].to_pylist())
+    front = snapshot.front(run)
+    first = uids[0]
+    if len(front.members):
+        row = front.members[-1] if front.knee is None else front.knee
+        first = run.trials["uid"][int(row)].as_py()
+    st.subheader("One trial")
+    picked = st.selectbox("Trial", uids, index=uids.index(first), key="trial", bind="query-params")
+    uid = picked or first
+    row = run.trials.filter(pc.equal(run.trials["uid"], uid)).to_pylist()[0]
+    st.plotly_chart(curve_figure(run, uid), key="curve-chart", config=_SAVE, alt=curve_alt(run, uid))
+    st.text(f"{uid}: {row['status']}, {row['queries']:,} queries, seed {row['seed']}, {row['seconds']:.1f} s")
+    if row["error"]:
+        st.code(row["error"], language=None)
+    with st.expander("Configuration"):
+        st.code(json.dumps(json.loads(row["config"]), indent=2), language="json")
+
+
+def _pick(run: Snapshot, uids: list[str]) -> None:
+    """Show the trial whose row was selected."""
+    key = f"table-{run.name}-{run.updated.isoformat()}"
+    rows = st.session_state[key]["selection"]["rows"]
+    if rows:
+        st.session_state["trial"] = uids[rows[0]]
+
+
+main()

@@ -1,0 +1,114 @@
+"""Builders of named edge-case runs, shared by the tests of store, figures, dashboard and commands."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raysys.fronts.hypervolume import Reference
+from raysys.records import Report, TeacherCard, TrialConfig, TrialRecord, TrialStatus
+from raysys.store.layout import RunLayout
+from raysys.store.manifest import Manifest, RunState, write_manifest
+from raysys.store.writer import RunWriter
+
+TEACHER = TeacherCard("lenet5-digits", "lenet5", "ab" * 32, 0.985, 0.987)
+
+
+def manifest(**changes: Any) -> Manifest:
+    values: dict[str, Any] = {
+        "raysys": "0.1.0",
+        "created": "2026-11-21T08:00:00Z",
+        "state": RunState.FINISHED,
+        "space": {"name": "digits"},
+        "space_digest": "cd" * 32,
+        "method": "ideal",
+        "response": "hard",
+        "reference": Reference(accuracy=0.1, queries=2000),
+        "seed": 0,
+        "sampler": "tpe",
+        "trials": 0,
+        "teacher": TEACHER,
+    }
+    return Manifest(**{**values, **changes})
+
+
+def config(number: int, **options: Any) -> TrialConfig:
+    defaults = {"g_steps": 10 + number, "lr": 0.05, "schedule": "cosine"}
+    return TrialConfig(f"u{number:05d}", "ideal", "hard", "lenet5", 100 + number, {**defaults, **options})
+
+
+def trial(number: int, status: TrialStatus = TrialStatus.FINISHED, **values: Any) -> TrialRecord:
+    known: dict[str, Any] = {"queries": 500 * (number + 1), "val_accuracy": 0.8 + 0.03 * number}
+    own = config(number)
+    return TrialRecord(own.uid, 1, status, own, **{**known, **values})
+
+
+def report(number: int, step: int, attempt: int = 1, **values: Any) -> Report:
+    known: dict[str, Any] = {
+        "queries": 100 * (step + 1),
+        "val_accuracy": 0.5 + 0.02 * step,
+        "agreement": 0.4 + 0.02 * step,
+        "pool_size": 100 * (step + 1),
+        "seconds": 0.5 * step,
+        "losses": {"cross_entropy": 1 / (step + 1)},
+    }
+    return Report(uid=f"u{number:05d}", attempt=attempt, step=step, **{**known, **values})
+
+
+def write_run(
+    root: Path, records: Sequence[TrialRecord], steps: int = 3, close: bool = True, **changes: Any
+) -> RunLayout:
+    """A run with these trials and `steps` reports of each, the last at the trial's own queries."""
+    layout = RunLayout(root)
+    charged = sum(record.queries for record in records)
+    write_manifest(layout, manifest(**{"trials": len(records), "charged": charged, **changes}))
+    writer = RunWriter(layout)
+    for record in records:
+        for step in range(steps):
+            spent = record.queries * (step + 1) // steps
+            writer.report(report(int(record.uid[1:]), step, queries=spent))
+        writer.trial(record)
+    if close:
+        writer.close()
+    return layout
+
+
+def _many(count: int) -> list[TrialRecord]:
+    rng = np.random.default_rng(0)
+    queries = rng.integers(100, 2000, count)
+    accuracy = 0.5 + 0.13 * np.log10(queries / 100) + rng.normal(0, 0.03, count)
+    states = [TrialStatus.STOPPED if number % 5 == 4 else TrialStatus.FINISHED for number in range(count)]
+    return [
+        trial(number, states[number], queries=int(queries[number]), val_accuracy=float(accuracy[number]))
+        for number in range(count)
+    ]
+
+
+RUNS: dict[str, tuple[list[TrialRecord], dict[str, Any]]] = {
+    "none": ([], {"state": RunState.RUNNING, "trials": 8}),
+    "one": ([trial(0)], {}),
+    "three": ([trial(0), trial(1, val_accuracy=0.95), trial(2, val_accuracy=0.96, test_accuracy=0.955)], {}),
+    "failed-only": (
+        [
+            trial(n, TrialStatus.FAILED, val_accuracy=None, error="ValueError: boom $x$\n  at line 3")
+            for n in range(3)
+        ],
+        {"state": RunState.FAILED, "caps": {"queries": 100000}},
+    ),
+    "running": (
+        [trial(0, TrialStatus.RUNNING, val_accuracy=None), trial(1, TrialStatus.STOPPED), trial(2)],
+        {"state": RunState.RUNNING, "trials": 10},
+    ),
+    "nan": ([trial(0, val_accuracy=math.nan), trial(1, val_accuracy=math.inf), trial(2)], {}),
+    "Prüfung 数字 $5$": ([trial(0), trial(1)], {}),
+    "many": (_many(60), {}),
+}
+"""Name of the run -> its trials, and what its manifest says differently."""
+
+
+def build(storage: Path, name: str) -> RunLayout:
+    """Write the edge-case run `name` into `storage`."""
+    records, changes = RUNS[name]
+    return write_run(storage / name, records, **changes)

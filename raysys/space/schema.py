@@ -62,6 +62,14 @@ class TeacherSpec(Strict):
         return self
 
 
+class OwnTask(Strict):
+    """A data set of your own: images become `image_shape` (channels, height, width)."""
+
+    image_shape: list[int] = Field(min_length=3, max_length=3)
+    num_classes: int = Field(ge=2)
+    flip: bool = Field(False, description="a mirrored image keeps its class")
+
+
 class Objective(Strict):
     """One objective of the search."""
 
@@ -184,7 +192,7 @@ class Space(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     dataset: str
-    image_size: int | None = Field(None, ge=4, description="side of the square that folder images become")
+    task: OwnTask | None = Field(None, description="what images of your own are; none for a shipped data set")
     teacher: TeacherSpec
     student: str
     method: str = "ideal"

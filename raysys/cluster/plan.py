@@ -1,0 +1,61 @@
+"""Checks of a space against its data set and its method's options, before any work. No torch, no ray."""
+
+from collections.abc import Iterator
+from itertools import combinations, product
+
+from raysys.data.datasets import DATASETS, dataset_info
+from raysys.distill.options import parse_options
+from raysys.errors import SpaceError, UsageError
+from raysys.records import Scalar, Task
+from raysys.space.schema import Space
+
+
+def check_space(space: Space) -> Task:
+    """The task of `space`, after trying its points and the ends of every two ranges on the method's options.
+
+    Any two ends must fit together, whatever the conditions: a query budget that is smaller than the largest
+    batch is found here, and not by the trial that draws both. Raises SpaceError with the key at fault, and
+    DataError for an unknown data set.
+    """
+    task = _task(space)
+    for what, values in _candidates(space):
+        try:
+            parse_options(space.method, {**space.options, **values}).check_task(task)
+        except UsageError as error:
+            where = f"space {space.name}, {what}" if what else f"space {space.name}"
+            raise SpaceError(f"{where}: {error.what}", error.why, error.hint) from None
+    return task
+
+
+def _task(space: Space) -> Task:
+    if space.task is None:
+        return dataset_info(space.dataset).task
+    if space.dataset in DATASETS:
+        raise SpaceError(
+            f"space {space.name}: task: {space.dataset} is a shipped data set",
+            "its images and classes are known",
+            "leave out the key task, or name your data set differently",
+        )
+    channels, height, width = space.task.image_shape
+    return Task(space.dataset, (channels, height, width), space.task.num_classes, space.task.flip)
+
+
+def _candidates(space: Space) -> Iterator[tuple[str, dict[str, Scalar]]]:
+    """Option values to try, and where they come from."""
+    yield "", {}
+    for index, point in enumerate(space.points):
+        yield (
+            f"points.{index}.values",
+            {space.option(name): value for name, value in point.values.items()},
+        )
+    probes = {name: parameter.probes() for name, parameter in space.parameters.items()}
+    for name, values in probes.items():
+        for value in values:
+            yield f"parameters.{name}", {space.option(name): value}
+    for one, two in combinations(probes, 2):
+        if space.option(one) != space.option(two):
+            for first, second in product(probes[one], probes[two]):
+                yield (
+                    f"parameters.{one} and {two}",
+                    {space.option(one): first, space.option(two): second},
+                )

@@ -1,0 +1,79 @@
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle
+from ray.tune.search import Searcher
+
+from raysys.records import TrialStatus
+from raysys.search.study_searcher import StudySearcher, Suggestion
+from raysys.search.tune_searcher import TuneSearcher
+from raysys.space.schema import Space
+
+SPACE = Space.model_validate(
+    {
+        "name": "toy",
+        "dataset": "digits",
+        "teacher": {"architecture": "lenet5", "recipe": {"epochs": 1}},
+        "student": "lenet5",
+        "parameters": {"g_steps": {"type": "int", "low": 1, "high": 100}},
+        "trials": 3,
+    }
+)
+
+
+class Told(StudySearcher):
+    """A real searcher that also writes down what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(SPACE, "random", seed=0)
+        self.calls: list[tuple[str, TrialStatus]] = []
+
+    def tell(self, uid: str, status: TrialStatus, objectives: Any) -> None:
+        self.calls.append((uid, status))
+        super().tell(uid, status, objectives)
+
+
+def config(suggestion: Suggestion) -> dict[str, Any]:
+    return {"uid": suggestion.uid, **suggestion.values}
+
+
+def test_it_suggests_so_many_and_then_ends() -> None:
+    seen: list[Suggestion] = []
+
+    def on_suggest(suggestion: Suggestion) -> dict[str, Any]:
+        seen.append(suggestion)
+        return config(suggestion)
+
+    searcher = TuneSearcher(Told(), on_suggest, count=2)
+    assert searcher.suggest("a") == config(seen[0])
+    assert searcher.suggest("b") == config(seen[1])
+    assert searcher.suggest("c") == Searcher.FINISHED
+    assert [one.uid for one in seen] == ["u00000", "u00001"]
+
+
+def test_it_translates_how_a_trial_ended() -> None:
+    told = Told()
+    searcher = TuneSearcher(told, config, count=5)
+    for trial in "abcd":
+        searcher.suggest(trial)
+    last = {"val_accuracy": 0.9, "queries": 100}
+    searcher.on_trial_complete("a", {**last, "status": "finished"})
+    searcher.on_trial_complete("b", last)
+    searcher.on_trial_complete("c", error=True)
+    searcher.on_trial_complete("d", {"val_accuracy": "?", "queries": [], "status": "finished"})
+    searcher.on_trial_complete("unknown", last)
+    assert told.calls[:4] == [
+        ("u00000", TrialStatus.FINISHED),
+        ("u00001", TrialStatus.STOPPED),
+        ("u00002", TrialStatus.FAILED),
+        ("u00003", TrialStatus.FINISHED),
+    ]
+    assert searcher.suggest("e") != Searcher.FINISHED
+
+
+def test_tune_can_snapshot_it_whatever_it_holds(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as file:
+        searcher = TuneSearcher(Told(), lambda suggestion: {"n": file.write(suggestion.uid)}, count=1)
+        assert isinstance(cloudpickle.loads(cloudpickle.dumps(searcher)), TuneSearcher)
+        searcher.save_to_dir(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]

@@ -32,5 +32,20 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) --editable ".[dev]"
 	touch $@
 
+# The browser tests need a Chromium; where it cannot be installed they are skipped (in CI they fail).
+CHROMIUM := chromium-headless-shell chromium chromium-browser google-chrome
+browser:
+	@if [ -n "$$RAYSYS_CHROMIUM" ] || which $(CHROMIUM) | grep -q .; then :; \
+	elif [ "$$(id -u)" = 0 ] && which apt-get >/dev/null; then \
+	  apt-get update -qq; \
+	  apt-get install -y -qq --no-install-recommends chromium-headless-shell || \
+	  apt-get install -y -qq --no-install-recommends chromium || \
+	  echo "Chromium could not be installed; install it yourself, or set RAYSYS_CHROMIUM to its path"; \
+	else echo "no Chromium for the browser tests: install the package chromium, or set RAYSYS_CHROMIUM"; fi
+
+# make picture RUN=runs/digits-...: the front in the README, from a real run
+picture: $(VENV)/installed-dev
+	$(BIN)/python -m raysys.figures.picture $(RUN) -o docs/front.svg
+
 clean:
 	rm -rf $(VENV) build dist

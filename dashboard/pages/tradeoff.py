@@ -59,6 +59,7 @@ def trials_table(run: Snapshot) -> None:
         on_select=lambda: _pick(run, table["uid"].to_pylist()),
         selection_mode="single-row",
         column_config=dict.fromkeys(("val_accuracy", "agreement", "test_accuracy"), percent),
+        placeholder="",
         alt=f"{table.num_rows} trials of {run.name}",
     )
 

@@ -1,12 +1,104 @@
 """`raysys spaces`: what can be searched."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raysys.cli import output
+
+if TYPE_CHECKING:
+    from raysys.space.schema import Space
+
 
 def spaces(
-    name: Annotated[str | None, typer.Argument(help="a space to show, by name or file")] = None,
-    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    name: Annotated[str | None, typer.Argument(help="A space to show, by name or file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the spaces, or show one: parameters, ranges, conditions, defaults, objectives."""
+    from raysys.space.load import load_space, space_names
+
+    if name is None:
+        _list([load_space(known) for known in space_names()], json)
+        return
+    from raysys.cluster.plan import check_space
+
+    space = load_space(name)
+    check_space(space)
+    if json:
+        output.print_json(_as_json(space))
+    else:
+        _show(space)
+
+
+def _list(spaces: "list[Space]", json: bool) -> None:
+    columns = ("name", "dataset", "parameters", "trials", "description")
+    rows = [(one.name, one.dataset, len(one.parameters), one.trials, one.description) for one in spaces]
+    if json:
+        output.print_json({"spaces": [dict(zip(columns, row, strict=True)) for row in rows]})
+    else:
+        output.table(columns, rows)
+
+
+def _as_json(space: "Space") -> dict[str, Any]:
+    """The space with its defaults: what the method takes where nothing is fixed or searched."""
+    from raysys.space.load import to_json
+
+    return {**to_json(space), "defaults": _defaults(space)}
+
+
+def _defaults(space: "Space") -> dict[str, Any]:
+    from raysys.distill.options import OPTIONS
+
+    fields = OPTIONS[space.method].model_fields
+    return {name: field.default for name, field in fields.items()}
+
+
+def _show(space: "Space") -> None:
+    from raysys.distill.options import OPTIONS
+
+    fields = OPTIONS[space.method].model_fields
+    teacher = space.teacher
+    source = (
+        f"trained for {teacher.recipe.epochs} epochs"
+        if teacher.recipe
+        else teacher.weights or teacher.program
+    )
+    objectives = ", ".join(f"{one.direction} {one.name}" for one in space.objectives)
+    output.result(
+        f"{space.name}: {space.description}",
+        f"dataset     {space.dataset}",
+        f"teacher     {' '.join(filter(None, (teacher.architecture, source)))}, {space.response} labels",
+        f"student     {space.student}, method {space.method}",
+        f"objectives  {objectives}",
+        f"trials      {space.trials}",
+        "",
+    )
+    rows = []
+    for name, parameter in space.parameters.items():
+        option = space.option(name)
+        when = " and ".join(f"{key} = {_text(value)}" for key, value in parameter.when.items())
+        default = fields[option].default
+        rows.append((name, _range(parameter), when, _text(default), fields[option].description))
+    output.table(("searched", "range", "when", "default", "what it is"), rows)
+    fixed = [(key, _text(value), fields[key].description) for key, value in space.options.items()]
+    if fixed:
+        output.result("")
+        output.table(("fixed", "value", "what it is"), fixed)
+    for number, point in enumerate(space.points, start=1):
+        values = ", ".join(f"{key}={_text(value)}" for key, value in point.values.items())
+        output.result("", f"point {number}, {point.label}: {values}")
+
+
+def _range(parameter: Any) -> str:
+    if parameter.type == "categorical":
+        return _text(parameter.choices)
+    scale = ", log" if parameter.log else ""
+    step = f", step {parameter.step}" if parameter.step not in (None, 1) else ""
+    return f"{parameter.low} to {parameter.high}{step}{scale}"
+
+
+def _text(value: Any) -> str:
+    """A value as YAML writes it; several with `or`."""
+    if isinstance(value, list):
+        return " or ".join(_text(one) for one in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -22,8 +22,7 @@ def check_space(space: Space) -> Task:
         try:
             parse_options(space.method, {**space.options, **values}).check_task(task)
         except UsageError as error:
-            where = f"space {space.name}, {what}" if what else f"space {space.name}"
-            raise SpaceError(f"{where}: {error.what}", error.why, error.hint) from None
+            raise SpaceError(f"space {space.name}: {what}: {error.what}", error.why, error.hint) from None
     return task
 
 
@@ -41,21 +40,18 @@ def _task(space: Space) -> Task:
 
 
 def _candidates(space: Space) -> Iterator[tuple[str, dict[str, Scalar]]]:
-    """Option values to try, and where they come from."""
-    yield "", {}
-    for index, point in enumerate(space.points):
-        yield (
-            f"points.{index}.values",
-            {space.option(name): value for name, value in point.values.items()},
-        )
+    """Option values to try, and where they come from; what is not tried is at its first value."""
     probes = {name: parameter.probes() for name, parameter in space.parameters.items()}
-    for name, values in probes.items():
-        for value in values:
-            yield f"parameters.{name}", {space.option(name): value}
+    first = {space.option(name): values[0] for name, values in probes.items()}
+    yield "options", first
+    for index, point in enumerate(space.points):
+        values = {space.option(name): value for name, value in point.values.items()}
+        yield f"points.{index}.values", {**first, **values}
+    for name in probes:
+        for value in probes[name]:
+            yield f"parameters.{name}", {**first, space.option(name): value}
     for one, two in combinations(probes, 2):
         if space.option(one) != space.option(two):
-            for first, second in product(probes[one], probes[two]):
-                yield (
-                    f"parameters.{one} and {two}",
-                    {space.option(one): first, space.option(two): second},
-                )
+            for value, other in product(probes[one], probes[two]):
+                values = {space.option(one): value, space.option(two): other}
+                yield f"parameters.{one} and {two}", {**first, **values}

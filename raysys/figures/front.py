@@ -51,7 +51,13 @@ def front_figure(
     if min_accuracy is not None:
         figure.add_hline(y=min_accuracy, line={"dash": "dash", "width": 1, "color": GREY})
     figure.update_layout(
-        xaxis={"type": "log", "title": "teacher queries (images)", "dtick": "D2"},
+        xaxis={
+            "type": "log",
+            "title": "teacher queries (images)",
+            "dtick": "D2",
+            "tickformat": ",",
+            "minorloglabels": "complete",
+        },
         yaxis={"title": "student's val accuracy", "tickformat": ".0%"},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         margin={"l": 70, "r": 20, "t": 40, "b": 60},

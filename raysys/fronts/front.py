@@ -40,14 +40,6 @@ def anytime_front(queries: npt.ArrayLike, accuracy: npt.ArrayLike, reference: Re
     return _front(queries, accuracy, reference, np.ones(len(np.asarray(queries)), dtype=bool))
 
 
-def best_within(queries: npt.ArrayLike, accuracy: npt.ArrayLike, max_queries: float) -> int | None:
-    """Row of the highest accuracy for at most `max_queries`, the cheapest of equal ones; None if none."""
-    spent = np.asarray(queries, dtype=np.float64)
-    reached = np.asarray(accuracy, dtype=np.float64)
-    rows = np.flatnonzero((spent <= max_queries) & np.isfinite(reached))
-    return int(rows[np.lexsort((spent[rows], -reached[rows]))[0]]) if len(rows) else None
-
-
 def _front(
     queries: npt.ArrayLike, accuracy: npt.ArrayLike, reference: Reference, eligible: npt.NDArray[np.bool_]
 ) -> Front:

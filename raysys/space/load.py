@@ -156,11 +156,11 @@ def _merged(old: Any, new: Any) -> Any:
 
 def _set(parameters: dict[str, Any], options: dict[str, Any], key: str, value: Any) -> None:
     """Fix, free or replace one parameter or option."""
-    if key in parameters and parameters[key]["option"] and value is not None and not isinstance(value, dict):
-        kept = {name: parameters[key][name] for name in ("option", "when")}
+    if parameters.get(key, {}).get("option") and value is not None and not isinstance(value, dict):
+        kept = {name: parameters[key][name] for name in ("option", "when") if name in parameters[key]}
         parameters[key] = {"type": "categorical", "choices": [value], **kept}
         return
-    for name in [name for name, one in parameters.items() if key in (name, one["option"])]:
+    for name in [name for name, one in parameters.items() if key in (name, one.get("option"))]:
         del parameters[name]
     options.pop(key, None)
     if isinstance(value, dict):

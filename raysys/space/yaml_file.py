@@ -50,14 +50,15 @@ class Document:
     def locate(self, path: Sequence[str | int]) -> tuple[int, str]:
         """The line of the value at `path`, or of the nearest that exists, and its dotted key.
 
-        Parts that the text does not hold (the tag of a union, a missing key) are passed over, but the last.
+        Parts that the text does not hold (the tag of a union) are passed over, but a missing key is named.
         """
         node, key = self._root, []
         for position, part in enumerate(path):
             inner = _child(node, part)
             if inner is not None:
                 node = inner
-            if inner is not None or position == len(path) - 1:
+            missing = position == len(path) - 1 and isinstance(node, yaml.CollectionNode)
+            if inner is not None or missing:
                 key.append(str(part))
         return (node.start_mark.line + 1 if node else 1), ".".join(key)
 

@@ -1,14 +1,9 @@
-import json
 import sys
 from pathlib import Path
 
 import pytest
-from edge_runs import RUNS, build, trial
+from edge_runs import RUNS, build
 from streamlit.testing.v1 import AppTest
-
-from raysys.records import TrialStatus
-from raysys.store.layout import RunLayout
-from raysys.store.writer import RunWriter
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
 

@@ -2,9 +2,9 @@
 
 A command module imports at its top what costs little (typer, `cli.output`, `errors`, `records`); torch,
 ray, optuna, pyarrow and our own modules that need them are imported inside the command's function, so that
-`raysys --help` is quick. A command prints through `cli.output`, raises `RaysysError` for what a person can
-mend (its `exit_code` becomes the process's), and raises `typer.Exit(code)` for any other code than 0. To
-add one, register it below.
+`raysys --help` is quick. A command is named as its function, prints through `cli.output`, raises
+`RaysysError` for what a person can mend (its `exit_code` becomes the process's), and `typer.Exit(code)` for
+any other code than 0. To add one, register it below.
 """
 
 import logging
@@ -28,7 +28,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("spaces")(spaces.spaces)
+for command in (
+    spaces.spaces,
+    runs.ls,
+    runs.show,
+    front.front,
+    audit.audit,
+    dashboard.dashboard,
+):
+    app.command()(command)
 app.command("ls")(runs.ls)
 app.command("show")(runs.show)
 app.command("front")(front.front)

@@ -43,7 +43,8 @@ def main() -> None:
         st.error("This run cannot be read.")
         st.code(str(failure), language=None)
         return
-    page = st.navigation([st.Page(Path(__file__).with_name("pages") / "tradeoff.py", title="Trade-off")])
+    # Not in a folder called `pages`: Streamlit takes such a folder for navigation of its older kind.
+    page = st.navigation([st.Page(Path(__file__).with_name("views") / "tradeoff.py", title="Trade-off")])
     header(run)
     st.fragment(news, run_every=_POLL_SECONDS if run.manifest.state == "running" else None)(path)
     page.run()

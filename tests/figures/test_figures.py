@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+from edge_runs import RUNS, build, trial, write_run
+
+from raysys.figures.curve import curve_alt, curve_figure
+from raysys.figures.front import front_alt, front_figure
+from raysys.records import TrialStatus
+from raysys.store.parts import Parts
+from raysys.store.reader import read_run
+from raysys.store.schema import TRIALS, trials_table
+
+
+def snapshot(tmp_path, name):
+    return read_run(build(tmp_path, name))
+
+
+def traces(figure):
+    return {trace.name: trace for trace in figure.data}
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("kind", ["final", "anytime"])
+def test_every_edge_case_run_can_be_drawn(name, kind, tmp_path):
+    run = snapshot(tmp_path, name)
+    assert "NaN" not in front_figure(run, kind).to_json()
+    assert front_alt(run, kind)
+
+
+def test_the_front_is_a_step_line_over_log_queries_with_knee_and_teacher(tmp_path):
+    figure = front_figure(snapshot(tmp_path, "three"))
+    front = traces(figure)["front"]
+    assert front.line.shape == "hv"
+    assert figure.layout.xaxis.type == "log"
+    np.testing.assert_array_equal(front.x, [500, 1000, 1500])
+    np.testing.assert_allclose(front.y, [0.8, 0.95, 0.96])
+    assert list(traces(figure)["knee"].x) == [1000]
+    assert [shape.y0 for shape in figure.layout.shapes] == [0.985]
+
+
+def test_hovering_tells_the_trial_and_the_parameters_that_differ(tmp_path):
+    figure = front_figure(snapshot(tmp_path, "three"))
+    assert traces(figure)["front"].customdata[1].tolist() == ["u00001", "g_steps = 11"]
+
+
+def test_dominated_points_are_faint_and_stopped_ones_hollow(tmp_path):
+    run = snapshot(tmp_path, "many")
+    clouds = traces(front_figure(run))
+    counts = run.counts()
+    assert len(clouds["dominated"].x) + len(clouds["front"].x) == counts[TrialStatus.FINISHED]
+    assert len(clouds["not finished"].x) == counts[TrialStatus.STOPPED]
+    assert clouds["not finished"].marker.symbol == "circle-open"
+    assert clouds["dominated"].opacity < 0.5
+
+
+def test_limits_cut_the_front_and_are_drawn(tmp_path):
+    figure = front_figure(snapshot(tmp_path, "three"), max_queries=1200, min_accuracy=0.9)
+    assert list(traces(figure)["front"].x) == [1000]
+    assert len(figure.layout.shapes) == 3
+
+
+def test_points_without_a_finite_accuracy_are_not_drawn(tmp_path):
+    figure = front_figure(snapshot(tmp_path, "nan"))
+    assert [trace.name for trace in figure.data] == ["front"]
+    assert all(math.isfinite(y) for y in figure.data[0].y)
+
+
+def test_thousands_of_points_go_to_webgl_and_stay_small(tmp_path):
+    records = [trial(n, queries=100 + n, val_accuracy=0.9 - n / 4000) for n in range(1500)]
+    layout = write_run(tmp_path / "large", [])
+    Parts(layout.filesystem, layout.trials, TRIALS).append(trials_table(records), 1)
+    figure = front_figure(read_run(layout))
+    assert traces(figure)["dominated"].type == "scattergl"
+    assert len(figure.to_json()) < 150_000
+
+
+def test_a_figure_for_a_file_has_its_own_template_and_repeats_exactly(tmp_path):
+    run = snapshot(tmp_path, "many")
+    figure = front_figure(run, template="plotly_white")
+    assert figure.layout.template.layout.paper_bgcolor == "white"
+    assert figure.to_json() == front_figure(run, template="plotly_white").to_json()
+
+
+def test_the_curve_shows_one_trial_over_its_queries(tmp_path):
+    run = snapshot(tmp_path, "three")
+    figure = curve_figure(run, "u00001")
+    np.testing.assert_array_equal(traces(figure)["val accuracy"].x, [333, 666, 1000])
+    np.testing.assert_allclose(traces(figure)["agreement"].y, [0.4, 0.42, 0.44])
+    assert "54.0% at 1,000 queries" in curve_alt(run, "u00001")
+
+
+def test_a_trial_without_reports_says_so(tmp_path):
+    run = read_run(write_run(tmp_path / "run", [trial(0)], steps=0))
+    assert curve_alt(run, "u00000") == "Trial u00000 has no reports yet."
+    assert len(curve_figure(run, "u00000").data[0].x) == 0
+
+
+def test_words_name_both_ends_of_the_front(tmp_path):
+    assert front_alt(snapshot(tmp_path, "three")) == (
+        "Pareto front of 3 points among 3 finished trials: "
+        "from 80.0% at 500 queries to 96.0% at 1,500 queries."
+    )

@@ -28,33 +28,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    spaces.spaces,
-    runs.ls,
-    runs.show,
-    front.front,
-    audit.audit,
-    dashboard.dashboard,
-):
+for command in (spaces.spaces, runs.ls, runs.show, front.front, audit.audit, dashboard.dashboard):
     app.command()(command)
-app.command("ls")(runs.ls)
-app.command("show")(runs.show)
-app.command("front")(front.front)
-app.command("audit")(audit.audit)
-app.command("dashboard")(dashboard.dashboard)
 
 
 @app.callback()
-def _options(
+def options(
     context: typer.Context,
     verbose: Annotated[
-        int, typer.Option("-v", count=True, help="More log lines; -vv also tracebacks. May stand anywhere.")
+        int,
+        typer.Option(
+            "-v",
+            count=True,
+            show_default=False,
+            help="More log lines; -vv also tracebacks. May stand anywhere.",
+        ),
     ] = 0,
 ) -> None:
+    """Options of every command."""
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True
     )
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

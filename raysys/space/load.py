@@ -178,6 +178,7 @@ def _still_searched(space: Space, points: Iterable[Point]) -> list[Point]:
             given = point.values.get(name)
             if given is not None and parameter.contains(given) and space.is_active(name, values):
                 values[name] = given
+        values = {name: values[name] for name in point.values if name in values}
         if values and all(values != other.values for other in kept):
             kept.append(Point(label=point.label, values=values))
     return kept

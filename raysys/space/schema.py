@@ -56,9 +56,7 @@ class TeacherSpec(Strict):
         given = (self.architecture is not None, self.recipe is not None, self.weights is not None)
         trained_or_loaded = given in ((True, True, False), (True, False, True)) and self.program is None
         if not trained_or_loaded and not (given == (False, False, False) and self.program is not None):
-            raise ValueError(
-                "needs exactly one of: architecture and recipe, architecture and weights, program"
-            )
+            raise refuse("needs exactly one of: architecture and recipe, architecture and weights, program")
         return self
 
 

@@ -66,15 +66,9 @@ def trials_table(run: Snapshot) -> None:
 
 def one_trial(run: Snapshot) -> None:
     """One trial's curve, outcome and configuration."""
-    uids = sorted(run.trials["uid"].to_pylist())
-    front = snapshot.front(run)
-    first = uids[0]
-    if len(front.members):
-        row = front.members[-1] if front.knee is None else front.knee
-        first = run.trials["uid"][int(row)].as_py()
     st.subheader("One trial")
-    picked = st.selectbox("Trial", uids, index=uids.index(first), key="trial", bind="query-params")
-    uid = picked or first
+    uid = st.selectbox("Trial", _pickable(run), key="trial", bind="query-params")
+    assert uid is not None  # there is at least one trial, and no empty choice
     row = run.trials.filter(pc.equal(run.trials["uid"], uid)).to_pylist()[0]
     st.plotly_chart(curve_figure(run, uid), key="curve-chart", config=_SAVE, alt=curve_alt(run, uid))
     st.text(f"{uid}: {row['status']}, {row['queries']:,} queries, seed {row['seed']}, {row['seconds']:.1f} s")
@@ -82,6 +76,16 @@ def one_trial(run: Snapshot) -> None:
         st.code(row["error"], language=None)
     with st.expander("Configuration"):
         st.code(json.dumps(json.loads(row["config"]), indent=2), language="json")
+
+
+def _pickable(run: Snapshot) -> list[str]:
+    """The trials by uid, but first the knee (or the front's end): the first is what the page opens with."""
+    front = snapshot.front(run)
+    uids: list[str] = run.trials["uid"].to_pylist()
+    opening = None
+    if len(front.members):
+        opening = uids[front.members[-1] if front.knee is None else front.knee]
+    return sorted(uids, key=lambda uid: (uid != opening, uid))
 
 
 def _pick(run: Snapshot, uids: list[str]) -> None:

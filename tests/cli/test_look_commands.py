@@ -1,0 +1,102 @@
+"""ls, show, front, audit: looking at runs from a terminal."""
+
+import json
+
+import pytest
+from edge_runs import RUNS, build, trial, write_run
+
+from raysys.cli.app import main
+from raysys.cli.dashboard import command
+from raysys.store.manifest import RunState
+
+
+def run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("what", ["show", "front"])
+def test_every_edge_case_run_can_be_looked_at(what, name, tmp_path, capsys):
+    layout = build(tmp_path, name)
+    assert run(capsys, what, layout.root)[0] == 0
+    code, out, _ = run(capsys, what, layout.root, "--json")
+    assert code == 0
+    assert json.loads(out)["run"] == str(layout.root)
+
+
+def test_ls_lists_runs_and_problems(tmp_path, capsys):
+    for name in RUNS:
+        build(tmp_path, name)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text("{")
+    code, out, _ = run(capsys, "ls", tmp_path)
+    assert code == 0
+    assert all(name in out for name in [*RUNS, "broken", "cannot read"])
+    listed = json.loads(run(capsys, "ls", tmp_path, "--json")[1])
+    assert {row["name"] for row in listed} == {*RUNS, "broken"}
+
+
+def test_ls_of_an_empty_storage_says_how_to_start(tmp_path, capsys):
+    code, out, err = run(capsys, "ls", tmp_path)
+    assert (code, out) == (0, "")
+    assert "raysys tune --space" in err
+
+
+@pytest.mark.parametrize("what", ["show", "front", "audit"])
+def test_a_path_that_is_no_run_is_refused(what, tmp_path, capsys):
+    code, out, err = run(capsys, what, tmp_path)
+    assert (code, out) == (2, "")
+    assert f"{tmp_path} is no run" in err
+
+
+def test_front_marks_the_knee(tmp_path, capsys):
+    out = run(capsys, "front", build(tmp_path, "three").root)[1]
+    (knee,) = (line for line in out.splitlines() if "knee" in line)
+    assert knee.split()[:3] == ["u00001", "1000", "95.00%"]
+
+
+def test_front_within_limits(tmp_path, capsys):
+    root = build(tmp_path, "three").root
+    out = run(capsys, "front", root, "--max-queries", 1200, "--min-accuracy", 0.9, "--json")[1]
+    assert [point["uid"] for point in json.loads(out)["points"]] == ["u00001"]
+    assert "none of the 3 points" in run(capsys, "front", root, "--max-queries", 10)[2]
+
+
+def test_a_front_over_reports_exists_before_any_trial_finished(tmp_path, capsys):
+    root = build(tmp_path, "failed-only").root
+    assert "--kind anytime" in run(capsys, "front", root)[2]
+    assert json.loads(run(capsys, "front", root, "--kind", "anytime", "--json")[1])["points"]
+
+
+def test_show_groups_failures_by_their_first_line(tmp_path, capsys):
+    out = run(capsys, "show", build(tmp_path, "failed-only").root)[1]
+    assert "failed x3: ValueError: boom $x$" in out
+    assert "3,000 charged of 100,000" in out
+
+
+def test_watching_a_run_that_has_ended_shows_it_once(tmp_path, capsys):
+    out = run(capsys, "show", build(tmp_path, "three").root, "--watch", "--json")[1]
+    assert len(out.splitlines()) == 1
+
+
+def test_audit_without_charges_to_compare_is_clean(tmp_path, capsys):
+    layout = write_run(tmp_path / "run", [trial(0, queries=0)], state=RunState.RUNNING)
+    code, out, _ = run(capsys, "audit", layout.root, "--json")
+    assert code == 0
+    assert json.loads(out)["mismatches"] == []
+
+
+def test_audit_ends_with_3_when_a_report_has_no_charge(tmp_path, capsys):
+    code, out, err = run(capsys, "audit", build(tmp_path, "one").root, "--json")
+    assert code == 3
+    assert json.loads(out)["mismatches"][0] == "u00000 reports 500 queries, but was charged only 0"
+    assert "u00000 reports 500 queries" in err
+
+
+def test_the_dashboard_listens_on_this_machine_only():
+    arguments = command("some storage", 8600, no_browser=True)
+    assert "--server.address=127.0.0.1" in arguments
+    assert "--server.port=8600" in arguments
+    assert arguments[-2:] == ["--", "some storage"]

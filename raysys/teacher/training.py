@@ -77,7 +77,8 @@ def find_or_train(spec: TeacherSpec, dataset: Dataset, cache_dir: Path, on_progr
 def train(module: Classifier, recipe: Recipe, dataset: Dataset, on_progress: Progress) -> None:
     """Train on the train split, on a GPU if there is one; leaves `module` on the CPU, in eval mode."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module.to(device).train()
+    # Channels last: a third less time for convolutions on a CPU.
+    module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     images = torch.tensor(dataset.train_images, device=device)
     labels = torch.tensor(dataset.train_labels, device=device)
     rng = torch.Generator().manual_seed(part_seed(recipe.seed, "teacher-data"))
@@ -96,7 +97,8 @@ def train(module: Classifier, recipe: Recipe, dataset: Dataset, on_progress: Pro
         total = torch.zeros((), device=device)
         for batch in torch.randperm(len(labels), generator=rng).to(device).chunk(steps):
             pixels = augment(images[batch].float() / 255, recipe.augment, dataset.task.flip, rng)
-            loss = F.cross_entropy(module(pixels), labels[batch])
+            logits = module(pixels.contiguous(memory_format=torch.channels_last))
+            loss = F.cross_entropy(logits, labels[batch])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -104,7 +106,7 @@ def train(module: Classifier, recipe: Recipe, dataset: Dataset, on_progress: Pro
                 schedule.step()
             total += loss.detach()
         on_progress(epoch + 1, recipe.epochs, float(total) / steps)
-    module.cpu().eval()
+    module.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
 
 def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

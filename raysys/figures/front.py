@@ -19,6 +19,9 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#888888"
 _SVG_POINTS = 1000
 """More points than this are drawn by WebGL, and only the front tells its config on hovering."""
 
+_MOST_POINTS = 10_000
+"""Of more points off the front an even sample is drawn, and the legend says so."""
+
 _HOVER = (
     "%{customdata[0]}<br>%{y:.2%} val accuracy<br>%{x:,} queries<br>%{customdata[1]}<extra>%{fullData.name}"
     "</extra>"
@@ -103,13 +106,17 @@ def _clouds(snapshot: Snapshot, front: Front, kind: Kind) -> list[go.Scatter | g
 def _cloud(
     snapshot: Snapshot, kind: Kind, name: str, rows: npt.NDArray[np.int64], symbol: str
 ) -> go.Scatter | go.Scattergl:
-    draw = go.Scatter if len(rows) <= _SVG_POINTS else go.Scattergl
+    total = len(rows)
+    if total > _MOST_POINTS:
+        rows = rows[np.linspace(0, total - 1, _MOST_POINTS).astype(np.int64)]
+        name = f"{name} ({_MOST_POINTS:,} of {total:,})"
+    draw = go.Scatter if total <= _SVG_POINTS else go.Scattergl
     return draw(
         name=name,
         mode="markers",
         marker={"color": GREY, "size": 7, "symbol": symbol},
         opacity=0.45,
-        **_data(snapshot, kind, rows, configs=len(rows) <= _SVG_POINTS),
+        **_data(snapshot, kind, rows, configs=total <= _SVG_POINTS),
     )
 
 

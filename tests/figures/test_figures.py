@@ -2,14 +2,14 @@ import math
 
 import numpy as np
 import pytest
-from edge_runs import RUNS, build, trial, write_run
+from edge_runs import RUNS, build, report, trial, write_run
 
 from raysys.figures.curve import curve_alt, curve_figure
 from raysys.figures.front import front_alt, front_figure
 from raysys.records import TrialStatus
 from raysys.store.parts import Parts
 from raysys.store.reader import read_run
-from raysys.store.schema import TRIALS, trials_table
+from raysys.store.schema import REPORTS, TRIALS, reports_table, trials_table
 
 
 def snapshot(tmp_path, name):
@@ -71,8 +71,18 @@ def test_thousands_of_points_go_to_webgl_and_stay_small(tmp_path):
     layout = write_run(tmp_path / "large", [])
     Parts(layout.filesystem, layout.trials, TRIALS).append(trials_table(records), 1)
     figure = front_figure(read_run(layout))
+    assert len(traces(figure)["dominated"].x) == 1499
     assert traces(figure)["dominated"].type == "scattergl"
     assert len(figure.to_json()) < 150_000
+
+
+def test_of_very_many_points_off_the_front_a_named_sample_is_drawn(tmp_path):
+    reports = [report(0, step, queries=100 + step, val_accuracy=0.9 - step / 1e6) for step in range(12001)]
+    layout = write_run(tmp_path / "large", [trial(0)], steps=0)
+    Parts(layout.filesystem, layout.reports, REPORTS).append(reports_table(reports), 1)
+    shown = traces(front_figure(read_run(layout), "anytime"))
+    assert len(shown["reports (10,000 of 12,000)"].x) == 10000
+    assert list(shown["front"].x) == [100]
 
 
 def test_a_figure_for_a_file_has_its_own_template_and_repeats_exactly(tmp_path):

@@ -103,6 +103,12 @@ def dataset_info(name: str) -> DatasetInfo:
     return DATASETS[name]
 
 
+def is_present(name: str, data_root: Path) -> bool:
+    """True when there is something to read for data set `name`; nothing is read."""
+    mark = TORCHVISION_SETS[name][1] if name in TORCHVISION_SETS else name
+    return name == "digits" or (data_root / mark).exists() or (data_root / name).is_dir()
+
+
 def load_dataset(name: str, data_root: Path, *, task: Task | None = None, download: bool = False) -> Dataset:
     """Read a data set into memory.
 

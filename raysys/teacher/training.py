@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,6 +49,11 @@ class Teacher:
     module: nn.Module
 
 
+def default_cache_dir() -> Path:
+    """Where trained teachers are kept: the user's cache (`~/.cache/raysys`)."""
+    return platformdirs.user_cache_path("raysys")
+
+
 def find_or_train(spec: TeacherSpec, dataset: Dataset, cache_dir: Path, on_progress: Progress) -> Teacher:
     """The teacher that `spec` describes for `dataset`.
 
@@ -56,22 +62,37 @@ def find_or_train(spec: TeacherSpec, dataset: Dataset, cache_dir: Path, on_progr
     accuracies are those on val and test, the two halves of the data set's test split. Deterministic
     for a thread count. Raises UsageError for weights or programs that cannot be used.
     """
+    found = find(spec, dataset, cache_dir)
+    if found is not None:
+        return found
+    if spec.recipe is None:
+        raise AssertionError("a TeacherSpec holds a recipe, weights or a program")
+    module = _build(spec, dataset)
+    train(module, spec.recipe, dataset, on_progress)
+    key = _cache_key(spec, dataset)
+    card = _card(key, str(spec.architecture), state_sha256(module), module, dataset)
+    folder = cache_dir / "teachers" / key
+    save_safetensors(module, folder / "weights.safetensors", {"architecture": card.architecture})
+    write_atomically(folder / "card.json", json.dumps(card.as_dict(), indent=2).encode())
+    return Teacher(card, module)
+
+
+def find(spec: TeacherSpec, dataset: Dataset, cache_dir: Path) -> Teacher | None:
+    """The teacher as `find_or_train` gives it, or None when it would have to be trained."""
     if spec.program is not None:
         return _own_program(spec, dataset)
     if spec.weights is not None:
         return _own_weights(spec, dataset)
-    key = _cache_key(spec, dataset)
-    folder = cache_dir / "teachers" / key
-    cached = _read_cache(spec, dataset, folder)
-    if cached is not None:
-        return cached
-    assert spec.recipe is not None, "TeacherSpec holds a recipe, weights or a program"
-    module = _build(spec, dataset)
-    train(module, spec.recipe, dataset, on_progress)
-    card = _card(key, str(spec.architecture), state_sha256(module), module, dataset)
-    save_safetensors(module, folder / "weights.safetensors", {"architecture": card.architecture})
-    write_atomically(folder / "card.json", json.dumps(card.as_dict(), indent=2).encode())
-    return Teacher(card, module)
+    return _read_cache(spec, dataset, cache_dir / "teachers" / _cache_key(spec, dataset))
+
+
+def measure(module: nn.Module, dataset: Dataset) -> tuple[float, float]:
+    """Accuracy in [0, 1] on val and on test. Leaves `module` on the CPU."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    right = TorchTeacher(module, device=device).predict(dataset.test_images).labels == dataset.test_labels
+    module.cpu()
+    val, test = split_val_test(dataset.test_labels)
+    return float(right[val].mean()), float(right[test].mean())
 
 
 def train(module: Classifier, recipe: Recipe, dataset: Dataset, on_progress: Progress) -> None:
@@ -219,9 +240,5 @@ def _existing(name: str) -> Path:
 
 
 def _card(key: str, architecture: str, sha256: str, module: nn.Module, dataset: Dataset) -> TeacherCard:
-    labels = dataset.test_labels
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    right = TorchTeacher(module, device=device).predict(dataset.test_images).labels == labels
-    module.cpu()
-    val, test = split_val_test(labels)
-    return TeacherCard(key[:12], architecture, sha256, float(right[val].mean()), float(right[test].mean()))
+    val_accuracy, test_accuracy = measure(module, dataset)
+    return TeacherCard(key[:12], architecture, sha256, val_accuracy, test_accuracy)

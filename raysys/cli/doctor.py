@@ -1,0 +1,109 @@
+"""`raysys doctor`: is this machine ready?"""
+
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raysys.cli import output
+from raysys.errors import CheckError
+
+PACKAGES = ("raysys", "torch", "torchvision", "ray", "optuna", "pyarrow", "streamlit", "plotly", "pydantic")
+CHROMIUMS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome", "chrome")
+MIN_FREE_GB = 5.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report. `status`: ok, missing (something optional is not there) or failed."""
+
+    name: str
+    status: str
+    detail: str
+
+
+def doctor(
+    storage: Annotated[Path, typer.Option(help="Folder that is to hold the runs.")] = Path("runs"),
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of data sets. [default: $RAYSYS_DATA_ROOT or the cache]")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check the machine: versions, processors, Ray, folders, data sets, browser. Exit 3 if one fails."""
+    from raysys.data.datasets import default_data_root
+    from raysys.teacher.training import default_cache_dir
+
+    checks = [
+        Check("python", "ok", sys.version.partition(" ")[0]),
+        *map(_package, PACKAGES),
+        _processors(),
+        _ray(),
+        _folder("storage", storage),
+        _folder("cache", default_cache_dir()),
+        _data_sets(data_root or default_data_root()),
+        _chromium(),
+    ]
+    failed = [check.name for check in checks if check.status == "failed"]
+    if json:
+        output.print_json({"ok": not failed, "checks": [asdict(check) for check in checks]})
+    else:
+        output.table(("check", "status", "detail"), [tuple(asdict(check).values()) for check in checks])
+    if failed:
+        raise CheckError(f"{len(failed)} checks failed: {', '.join(failed)}")
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, "ok", metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Check(name, "failed", f"not installed: pip install {name}")
+
+
+def _processors() -> Check:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return Check("processors", "ok", f"{os.cpu_count()} CPU cores, GPU: {', '.join(gpus) or 'none'}")
+
+
+def _ray() -> Check:
+    try:
+        from ray import tune
+    except ImportError as error:
+        return Check("ray tune", "failed", str(error))
+    return Check("ray tune", "ok", f"{tune.__name__} can be imported")
+
+
+def _folder(name: str, folder: Path) -> Check:
+    """Whether files can be made in `folder`, or in what there is of its parents, and the free space."""
+    folder = folder.expanduser().absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            free = shutil.disk_usage(existing).free / 1e9
+    except OSError as error:
+        return Check(name, "failed", f"{folder} cannot be written: {error.strerror}")
+    if free < MIN_FREE_GB:
+        return Check(name, "failed", f"{folder}: {free:.1f} GB free, at least {MIN_FREE_GB:g} are needed")
+    return Check(name, "ok", f"{folder}, {free:.1f} GB free")
+
+
+def _data_sets(root: Path) -> Check:
+    from raysys.data.datasets import DATASETS, is_present
+
+    found = [name for name in DATASETS if is_present(name, root)]
+    status = "ok" if len(found) > 1 else "missing"
+    return Check("data sets", status, f"{', '.join(found)} (in {root})")
+
+
+def _chromium() -> Check:
+    path = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if path is None:
+        return Check("chromium", "missing", "only the browser tests need it")
+    return Check("chromium", "ok", path)

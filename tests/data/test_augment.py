@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from raysys.data.augment import augment
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 8, 8), (3, 3, 32, 32)])
+def test_shape_and_range_are_kept_and_images_change(shape: tuple[int, ...]) -> None:
+    images = torch.rand(shape, generator=rng())
+    changed = augment(images, 1.0, True, rng())
+    assert changed.shape == images.shape
+    assert 0 <= changed.min() and changed.max() <= 1
+    assert not torch.equal(changed, images)
+
+
+def test_strength_zero_returns_the_input_itself() -> None:
+    images = torch.rand(2, 1, 8, 8)
+    assert augment(images, 0.0, True, rng()) is images
+
+
+def test_the_generator_alone_decides() -> None:
+    images = torch.rand(4, 1, 8, 8)
+    assert torch.equal(augment(images, 0.5, False, rng(1)), augment(images, 0.5, False, rng(1)))
+    assert not torch.equal(augment(images, 0.5, False, rng(1)), augment(images, 0.5, False, rng(2)))
+
+
+def test_only_flip_mirrors() -> None:
+    ramp = torch.linspace(0, 1, 16).expand(64, 1, 16, 16)
+    right_minus_left = ramp_slopes(augment(ramp, 0.1, False, rng()))
+    assert (right_minus_left > 0).all()
+    mirrored = ramp_slopes(augment(ramp, 0.1, True, rng())) < 0
+    assert 16 < mirrored.sum() < 48
+
+
+def ramp_slopes(images: torch.Tensor) -> torch.Tensor:
+    return images[:, 0, 4:12, 11].mean(1) - images[:, 0, 4:12, 4].mean(1)
+
+
+def test_gradients_reach_the_images() -> None:
+    images = torch.rand(2, 1, 8, 8, requires_grad=True)
+    augment(images, 0.5, False, rng()).sum().backward()
+    assert images.grad is not None and images.grad.abs().sum() > 0

@@ -11,6 +11,8 @@ from raysys.fronts.hypervolume import Reference
 from raysys.records import Report, TeacherCard, TrialConfig, TrialRecord, TrialStatus
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, RunState, write_manifest
+from raysys.store.reader import reports_of, trials_of
+from raysys.store.schema import reports_table, trials_table
 from raysys.store.writer import RunWriter
 
 TEACHER = TeacherCard("lenet5-digits", "lenet5", "ab" * 32, 0.985, 0.987)
@@ -58,21 +60,31 @@ def report(number: int, step: int, attempt: int = 1, **values: Any) -> Report:
 
 
 def write_run(
-    root: Path, records: Sequence[TrialRecord], steps: int = 3, close: bool = True, **changes: Any
+    root: Path, records: Sequence[TrialRecord], steps: int = 3, merged: bool = True, **changes: Any
 ) -> RunLayout:
-    """A run with these trials and `steps` reports of each, the last at the trial's own queries."""
+    """A run with these trials and `steps` reports of each, the last at the trial's own queries.
+
+    `merged`: as a writer leaves it when it closes (quick to build); else as it stands while the run goes on.
+    """
     layout = RunLayout(root)
     charged = sum(record.queries for record in records)
     write_manifest(layout, manifest(**{"trials": len(records), "charged": charged, **changes}))
+    if merged:
+        reports = [row for record in records for row in _reports(record, steps)]
+        reports_of(layout).append(reports_table(reports), 1)
+        trials_of(layout).append(trials_table(records), 1)
+        return layout
     writer = RunWriter(layout)
     for record in records:
-        for step in range(steps):
-            spent = record.queries * (step + 1) // steps
-            writer.report(report(int(record.uid[1:]), step, queries=spent))
+        for row in _reports(record, steps):
+            writer.report(row)
         writer.trial(record)
-    if close:
-        writer.close()
     return layout
+
+
+def _reports(record: TrialRecord, steps: int) -> list[Report]:
+    spent = [record.queries * (step + 1) // steps for step in range(steps)]
+    return [report(int(record.uid[1:]), step, queries=queries) for step, queries in enumerate(spent)]
 
 
 def _many(count: int) -> list[TrialRecord]:

@@ -54,7 +54,7 @@ def trials_table(run: Snapshot) -> None:
     st.subheader("Trials")
     st.dataframe(
         table.rename_columns([name.removeprefix(PARAMETER) for name in table.column_names]),
-        key=f"table-{run.name}-{run.updated.isoformat()}",  # rows are positions: of this snapshot only
+        key=_table_key(run),
         hide_index=True,
         on_select=lambda: _pick(run, table["uid"].to_pylist()),
         selection_mode="single-row",
@@ -88,10 +88,14 @@ def _pickable(run: Snapshot) -> list[str]:
     return sorted(uids, key=lambda uid: (uid != opening, uid))
 
 
+def _table_key(run: Snapshot) -> str:
+    """A key of this snapshot only: the selected rows are positions."""
+    return f"table-{run.name}-{run.updated.isoformat()}"
+
+
 def _pick(run: Snapshot, uids: list[str]) -> None:
     """Show the trial whose row was selected."""
-    key = f"table-{run.name}-{run.updated.isoformat()}"
-    rows = st.session_state[key]["selection"]["rows"]
+    rows = st.session_state[_table_key(run)]["selection"]["rows"]
     if rows:
         st.session_state["trial"] = uids[rows[0]]
 

@@ -47,8 +47,7 @@ class Parts:
 
     def read(self) -> tuple[pa.Table, int]:
         """All rows in the order in which they were written, and how many parts cannot be read."""
-        table, files, skipped = self._read()
-        del files
+        table, _, skipped = self._read()
         return table, skipped
 
     def merge(self, number: int, reduce: Callable[[pa.Table], pa.Table]) -> None:

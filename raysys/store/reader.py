@@ -47,6 +47,11 @@ class Snapshot:
         """Queries charged so far: the manifest's total, or the trials' sum where that is ahead of it."""
         return max(self.manifest.charged, int(pc.sum(self.trials["queries"], min_count=0).as_py()))
 
+    def failures(self) -> dict[str, int]:
+        """First lines of the trials' errors, the most frequent first, with how often each came."""
+        errors = [error.partition("\n")[0] for error in self.trials["error"].to_pylist() if error]
+        return dict(Counter(errors).most_common())
+
     def counts(self) -> dict[TrialStatus, int]:
         """Trials by status; planned ones that have no row yet are pending."""
         found = Counter(self.trials["status"].to_pylist())

@@ -117,7 +117,7 @@ def test_parameters_become_columns_and_mixed_types_text(layout):
 
 
 def test_a_damaged_part_is_skipped_and_counted(tmp_path):
-    layout = write_run(tmp_path / "run", [trial(0), trial(1)], close=False)
+    layout = write_run(tmp_path / "run", [trial(0), trial(1)], merged=False)
     first = sorted(layout.trials.glob("part-*"))[0]
     first.write_bytes(first.read_bytes()[:-20])
     (layout.reports / "part-00000099.parquet").write_text("not parquet")
@@ -128,7 +128,7 @@ def test_a_damaged_part_is_skipped_and_counted(tmp_path):
 
 
 def test_merging_keeps_a_damaged_part_for_a_person_to_look_at(tmp_path):
-    layout = write_run(tmp_path / "run", [trial(0)], close=False)
+    layout = write_run(tmp_path / "run", [trial(0)], merged=False)
     damaged = layout.trials / "part-00000001.parquet"
     damaged.write_text("?")
     with RunWriter(layout) as writer:
@@ -139,7 +139,7 @@ def test_merging_keeps_a_damaged_part_for_a_person_to_look_at(tmp_path):
 
 
 def test_a_reader_whose_parts_are_merged_under_it_lists_again(tmp_path):
-    layout = write_run(tmp_path / "run", [trial(0), trial(1)], close=False)
+    layout = write_run(tmp_path / "run", [trial(0), trial(1)], merged=False)
 
     class MergedAfterListing(SubTreeFileSystem):
         done = False

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from raysys.cli import audit, dashboard, front, output, runs, spaces
+from raysys.cli import audit, dashboard, front, output, runs, spaces, trial, tune
 from raysys.errors import RaysysError, UsageError
 
 app = typer.Typer(
@@ -28,7 +28,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (spaces.spaces, runs.ls, runs.show, front.front, audit.audit, dashboard.dashboard):
+for command in (
+    tune.tune,
+    trial.trial,
+    spaces.spaces,
+    runs.ls,
+    runs.show,
+    front.front,
+    audit.audit,
+    dashboard.dashboard,
+):
     app.command()(command)
 
 

@@ -1,7 +1,6 @@
 """`raysys ls` and `raysys show`: the runs in a storage, and one of them."""
 
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,7 +94,7 @@ def _show(snapshot: "Snapshot", json: bool) -> None:
 
     manifest = snapshot.manifest
     front = front_json(snapshot, run_front(snapshot))
-    failures = Counter(error.partition("\n")[0] for error in snapshot.trials["error"].to_pylist() if error)
+    failures = snapshot.failures()
     if json:
         queries = {"charged": snapshot.charged, "executed": manifest.executed}
         state = {"state": manifest.state, "trials": snapshot.counts(), "queries": queries}
@@ -114,7 +113,7 @@ def _show(snapshot: "Snapshot", json: bool) -> None:
         rows.append(("skipped", f"{snapshot.skipped} damaged part(s)"))
     output.table(("", ""), rows)
     print_front(front)
-    for error, count in failures.most_common():
+    for error, count in failures.items():
         output.result(f"failed x{count}: {error}")
 
 

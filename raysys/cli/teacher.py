@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from raysys.space.schema import Space
     from raysys.teacher.training import Teacher
 
-app = typer.Typer(help="Train or evaluate the teacher of a space.", no_args_is_help=True)
+app = typer.Typer(help="Train or evaluate the teacher of a space.")
 
 SpaceName = Annotated[str, typer.Option("--space", help="Name of a space, or its YAML file.")]
 DataRoot = Annotated[

@@ -55,3 +55,16 @@ def _candidates(space: Space) -> Iterator[tuple[str, dict[str, Scalar]]]:
             for value, other in product(probes[one], probes[two]):
                 values = {space.option(one): value, space.option(two): other}
                 yield f"parameters.{one} and {two}", {**first, **values}
+
+
+def budget_range(space: Space) -> tuple[int, int]:
+    """(smallest, largest) query budget that a trial of `space` can have, in images."""
+    budgets = [
+        value
+        for name, parameter in space.parameters.items()
+        if space.option(name) == "query_budget"
+        for value in parameter.probes()
+    ]
+    if not budgets:
+        budgets = [parse_options(space.method, dict(space.options)).query_budget]
+    return int(min(budgets)), int(max(budgets))

@@ -37,7 +37,9 @@ SAMPLES = 64
 class Ideal(Method):
     """Method `ideal`; the loop's position is (warmed, epoch, generation, passes of the trainer)."""
 
-    def __init__(self, config: TrialConfig, options: IdealOptions, task: Task, oracle: Oracle, device: str) -> None:
+    def __init__(
+        self, config: TrialConfig, options: IdealOptions, task: Task, oracle: Oracle, device: str
+    ) -> None:
         super().__init__(task, oracle, options.query_budget)
         self._config = config
         self._options = options

@@ -30,7 +30,7 @@ class ImagePool:
             self._probabilities = new if old is None else torch.cat([old, new])
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Images float32 (b, c, h, w) in [0, 1], and targets (b, K): one-hot, or the teacher's probabilities."""
+        """Images float32 (b, c, h, w) in [0, 1], and targets (b, K): one-hot, or from a soft teacher."""
         images = self._images[indices].float() / 255
         if self._probabilities is not None:
             return images, self._probabilities[indices]

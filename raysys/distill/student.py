@@ -73,7 +73,7 @@ class StudentTrainer:
         recipe = self._recipe
         self.student.train()
         total = torch.zeros((), device=self._device)
-        batches = pool.order(recipe.balance, rng).split(recipe.train_batch)
+        batches = torch.split(pool.order(recipe.balance, rng), recipe.train_batch)
         for number, indices in enumerate(batches):
             if self._total_passes:
                 share = (self.passes + number / len(batches)) / self._total_passes
@@ -130,7 +130,9 @@ def mixup(images: Tensor, targets: Tensor, alpha: float, rng: torch.Generator) -
     share = torch.tensor(draws, dtype=images.dtype, device=images.device)
     partner = torch.randperm(n, generator=rng).to(images.device)
     pixels, classes = share.view(n, 1, 1, 1), share.view(n, 1)
-    return pixels * images + (1 - pixels) * images[partner], classes * targets + (1 - classes) * targets[partner]
+    return pixels * images + (1 - pixels) * images[partner], classes * targets + (1 - classes) * targets[
+        partner
+    ]
 
 
 def _optimizer(student: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -147,5 +149,5 @@ def _blend(average: nn.Module, student: nn.Module, decay: float, steps: int) -> 
     keep = min(decay, (1 + steps) / (10 + steps))
     for mean, new in zip(average.parameters(), student.parameters(), strict=True):
         mean.lerp_(new, 1 - keep)
-    for mean, new in zip(average.buffers(), student.buffers(), strict=True):
-        mean.copy_(new)
+    for buffer, latest in zip(average.buffers(), student.buffers(), strict=True):
+        buffer.copy_(latest)

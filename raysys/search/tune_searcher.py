@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class TuneSearcher(Searcher):
-    """Gives `count` suggestions of `study` to Tune and tells `study` what became of them.
+    """Gives at most `count` suggestions of `study` to Tune, while `more()`, and tells it what became of them.
 
     `on_suggest` is called with each suggestion before Tune knows of it: it records the trial durably and
     returns the trainable's config. The last result of a trial that ended by itself has
@@ -24,17 +24,22 @@ class TuneSearcher(Searcher):
     """
 
     def __init__(
-        self, study: StudySearcher, on_suggest: Callable[[Suggestion], dict[str, Any]], count: int
+        self,
+        study: StudySearcher,
+        on_suggest: Callable[[Suggestion], dict[str, Any]],
+        count: int,
+        more: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__()
         self._study = study
         self._on_suggest = on_suggest
         self._left = count
+        self._more = more
         self._uids: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        """The config of the next trial, or FINISHED after `count` of them."""
-        if self._left <= 0:
+        """The config of the next trial, or FINISHED after `count` of them, or when there are no `more`."""
+        if self._left <= 0 or not self._more():
             return Searcher.FINISHED
         suggestion = self._study.ask()
         config = self._on_suggest(suggestion)

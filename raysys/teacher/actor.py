@@ -1,8 +1,10 @@
-"""The shared teacher as a Ray actor, and a trial's view of it. The only file of this package that knows Ray."""
+"""The shared teacher as a Ray actor, and a trial's view of it. No other file of this package knows Ray."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import ray
 import torch
@@ -16,6 +18,9 @@ from raysys.teacher.batcher import Batcher
 from raysys.teacher.journal import Journal
 from raysys.teacher.local import TorchTeacher
 from raysys.teacher.service import Reply, Request, TeacherService, unwrap
+
+T = TypeVar("T")
+Handle = ActorHandle[Any]
 
 MAX_ROWS = 1024
 """The most images of several callers that one forward serves."""
@@ -66,13 +71,18 @@ class TeacherActor:
                 if not future.done():
                     future.set_result(reply)
 
-    async def _in_thread(self, function, *arguments):  # type: ignore[no-untyped-def]
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
 
 def start_teacher(
-    module: nn.Module, task: Task, response: str, ledger_folder: Path, max_queries: int | None, num_gpus: float
-) -> ActorHandle:
+    module: nn.Module,
+    task: Task,
+    response: str,
+    ledger_folder: Path,
+    max_queries: int | None,
+    num_gpus: float,
+) -> Handle:
     """Start the actor beside the driver and wait until its ledger is read. Raises what its start raised.
 
     It takes no CPU slot, so that it never keeps a trial from being placed. It restarts after a crash
@@ -80,10 +90,8 @@ def start_teacher(
     """
     options = {"num_cpus": 0, "num_gpus": num_gpus, "max_restarts": -1, "max_task_retries": -1}
     device = "cuda" if num_gpus else "cpu"
-    handle: ActorHandle = (
-        ray.remote(TeacherActor)
-        .options(**options)
-        .remote(module, task, response, str(ledger_folder), max_queries, device)
+    handle: Handle = ray.remote(**options)(TeacherActor).remote(  # type: ignore[call-overload]
+        module, task, response, str(ledger_folder), max_queries, device
     )
     ray.get(handle.accounts.remote())
     return handle
@@ -92,7 +100,7 @@ def start_teacher(
 class ActorOracle:
     """The oracle of one account over the shared actor."""
 
-    def __init__(self, handle: ActorHandle, uid: str, budget: int) -> None:
+    def __init__(self, handle: Handle, uid: str, budget: int) -> None:
         self._handle = handle
         self._uid = uid
         _get(handle.open.remote(uid, budget))
@@ -102,7 +110,7 @@ class ActorOracle:
         return unwrap(_get(self._handle.ask.remote(self._uid, sequence, images)))
 
 
-def _get(reference):  # type: ignore[no-untyped-def]
+def _get(reference: Any) -> Any:
     try:
         return ray.get(reference)
     except (ray.exceptions.RayActorError, ray.exceptions.RaySystemError) as error:

@@ -108,8 +108,8 @@ class TeacherService:
         expected = self._task.image_shape
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected or not len(images):
             raise UsageError(
-                f"the teacher of {self._task.dataset} takes uint8 images (n >= 1, {expected[0]}, {expected[1]},"
-                f" {expected[2]})",
+                f"the teacher of {self._task.dataset} takes uint8 images (n, c, h, w) with n >= 1"
+                f" and (c, h, w) = {expected}",
                 f"got {images.dtype} {images.shape}",
                 "nothing was charged",
             )
@@ -138,4 +138,6 @@ def unwrap(reply: Reply) -> Response | BudgetExhausted:
 
 
 def _failed(error: Exception) -> RaysysError:
-    return RaysysError("the teacher could not answer", f"{type(error).__name__}: {error}", "nothing was charged")
+    return RaysysError(
+        "the teacher could not answer", f"{type(error).__name__}: {error}", "nothing was charged"
+    )

@@ -1,0 +1,116 @@
+"""Options that `tune` and `trial` share, and how they change a space. No torch, no ray."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raysys.errors import UsageError
+
+if TYPE_CHECKING:
+    from raysys.space.schema import Space
+
+SpaceName = Annotated[str | None, typer.Option("--space", help="name of a shipped space, or a YAML file")]
+Settings = Annotated[
+    list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="fix a parameter, option or key")
+]
+Files = Annotated[list[Path] | None, typer.Option("-c", "--config", help="a YAML file of such keys")]
+Method = Annotated[str | None, typer.Option(help="the distillation method")]
+ResponseKind = Annotated[str | None, typer.Option(help="what the teacher answers: hard | soft")]
+PerTrial = Annotated[
+    int | None, typer.Option(min=1, help="the most queries one trial may spend (fixes or cuts query_budget)")
+]
+DataRoot = Annotated[
+    Path | None, typer.Option(help="folder of data sets", envvar="RAYSYS_DATA_ROOT", show_envvar=True)
+]
+Storage = Annotated[Path, typer.Option(envvar="RAYSYS_STORAGE", help="the folder that holds the runs")]
+Name = Annotated[str | None, typer.Option(help="the run's name [default: SPACE-UTC time]")]
+Cpus = Annotated[float | None, typer.Option(min=0, help="CPUs of a trial; its threads")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="shrink the space so that it ends in minutes")]
+
+
+def chosen_space(
+    name: str | None,
+    smoke: bool,
+    files: Sequence[Path] | None,
+    settings: Sequence[str] | None,
+    flags: dict[str, Any],
+    per_trial: int | None,
+) -> "Space":
+    """The space with all that the command line changes: `-s` over flags over `-c` over `--smoke`.
+
+    It is checked against its method and data set. Raises UsageError, SpaceError.
+    """
+    from raysys.cluster.plan import check_space
+    from raysys.distill.options import OPTIONS, parse_options
+    from raysys.space import load
+
+    if name is None:
+        raise UsageError("no space given", hint="use --space NAME; raysys spaces lists them")
+    space = load.load_space(name)
+    if smoke:
+        space = load.smoke(space)
+    method = flags.get("method") or space.method
+    if method not in OPTIONS:
+        parse_options(method, {})
+    known = OPTIONS[method].model_fields
+    for file in files or []:
+        space = load.apply_overrides(space, load.read_overrides(file), known, str(file))
+    given = {key: value for key, value in flags.items() if value is not None}
+    space = load.apply_overrides(space, given, known, "command line")
+    space = load.apply_overrides(space, load.parse_settings(settings or []), known, "-s")
+    if per_trial is not None:
+        space = load.apply_overrides(space, {"query_budget": _capped(space, per_trial)}, known)
+    check_space(space)
+    return space
+
+
+def _capped(space: "Space", most: int) -> Any:
+    """`query_budget` with no value above `most`: a shorter range, or that number."""
+    parameter = space.parameters.get("query_budget")
+    if parameter is None or parameter.type != "int" or parameter.low >= most:
+        return most
+    return {**parameter.model_dump(), "high": min(parameter.high, most)}
+
+
+def data_root_or_default(root: Path | None) -> Path:
+    """The folder of data sets."""
+    from raysys.data.datasets import default_data_root
+
+    return (root or default_data_root()).expanduser().absolute()
+
+
+def run_path(storage: Path, name: str | None, space: str, suffix: str = "") -> Path:
+    """The folder of a new run. Raises UsageError for a name that is no plain folder name."""
+    if "://" in str(storage):
+        raise UsageError(
+            f"cannot write runs to {storage}", "only local and mounted folders so far", "use --storage DIR"
+        )
+    chosen = name or f"{space}{suffix}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if not re.fullmatch(r"[\w][\w .+=-]*", chosen):
+        raise UsageError(
+            f"the run's name {chosen!r} cannot be used",
+            "it becomes a folder below --storage",
+            "use letters, digits, '.', '_' and '-'",
+        )
+    return storage.expanduser().absolute() / chosen
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90s`, `30m`, `8h`, `2d` or a number of seconds. Raises UsageError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"--time {text} is no duration", hint="write 90s, 30m, 8h or 2d")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def parse_share(text: str) -> float:
+    """A share in [0, 1] of `10%` or `0.1`. Raises UsageError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"--max-failures {text} is no share", hint="write 10% or 0.1")
+    return share

@@ -1,0 +1,117 @@
+"""`raysys trial`: one trial in this process."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raysys.cli import common, output
+from raysys.errors import UsageError
+
+if TYPE_CHECKING:
+    from raysys.records import Report, TrialConfig, TrialRecord
+    from raysys.space.schema import Space
+
+RESULTS = ("queries", "val_accuracy", "test_accuracy", "agreement", "weights_sha256", "seconds")
+
+
+def trial(
+    space: common.SpaceName = None,
+    origin: Annotated[
+        str | None, typer.Option("--from", metavar="RUN:UID", help="repeat this trial of a run")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="the trial's seed [default: 0, or RUN:UID's]")
+    ] = None,
+    method: common.Method = None,
+    response: common.ResponseKind = None,
+    queries_per_trial: common.PerTrial = None,
+    cpus_per_trial: common.Cpus = None,
+    storage: common.Storage = Path("runs"),
+    name: common.Name = None,
+    data_root: common.DataRoot = None,
+    settings: common.Settings = None,
+    config: common.Files = None,
+    smoke: common.Smoke = False,
+    json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Run one trial in this process: no Ray, the same code, files and ledger as a trial of `tune`.
+
+    Parameters that nothing fixes take the values of the space's first point. With the config, seed and
+    threads of a trial of `tune` the student and the charges are the same.
+    """
+    if origin is not None:
+        given: dict[str, object] = {"--space": space, "--method": method, "--response": response}
+        given |= {"--queries-per-trial": queries_per_trial, "-s": settings, "-c": config}
+        given |= {"--smoke": smoke, "--cpus-per-trial": cpus_per_trial}
+        clash = [flag for flag, value in given.items() if value]
+        if clash:
+            raise UsageError(f"{', '.join(clash)} cannot be used with --from", "a repeat changes nothing")
+        chosen, wanted, own_root = _repeated(origin, seed)
+        data_root = data_root or own_root
+    else:
+        flags = {"method": method, "response": response, "resources.cpus_per_trial": cpus_per_trial}
+        chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial)
+        wanted = _first(chosen, 0 if seed is None else seed)
+    path = common.run_path(storage, name, chosen.name, "-trial")
+    record = _run(path, chosen, wanted, common.data_root_or_default(data_root))
+    if json:
+        told = {name: getattr(wanted, name) for name in ("uid", "method", "response", "seed")}
+        told |= {name: getattr(record, name) for name in RESULTS}
+        output.print_json(told)
+        return
+    rows = [
+        ("queries", f"{record.queries:,}"),
+        ("val accuracy", f"{record.val_accuracy:.2%}"),
+        ("test accuracy", f"{record.test_accuracy:.2%}"),
+        ("agreement", f"{record.agreement:.2%}"),
+        ("weights sha256", record.weights_sha256),
+        ("student", str(path / "students" / record.uid)),
+    ]
+    output.table(("", ""), rows)
+
+
+def _run(path: Path, space: "Space", config: "TrialConfig", data_root: Path) -> "TrialRecord":
+    from raysys.cluster.in_process import Watcher, run_in_process
+    from raysys.cluster.machine import Machine
+    from raysys.store.layout import RunLayout
+    from raysys.teacher.training import default_cache_dir
+
+    def on_report(report: "Report") -> None:
+        output.note(
+            f"step {report.step:3d}  {report.queries:6,} queries  pool {report.pool_size:6,}"
+            f"  val {report.val_accuracy:.2%}  agreement {report.agreement:.2%}  {report.seconds:5.1f} s"
+        )
+
+    machine = Machine(data_root=data_root, cache=default_cache_dir())
+    output.note(f"run {path}")
+    return run_in_process(RunLayout.open(path), space, config, machine, Watcher(output.note, on_report))
+
+
+def _first(space: "Space", seed: int) -> "TrialConfig":
+    """The config of the space's first point; what it leaves open is drawn as the search would draw it."""
+    from raysys.cluster.problem import complete_config
+    from raysys.search.study_searcher import StudySearcher
+
+    suggestion = StudySearcher(space, "random", seed).ask()
+    return complete_config(space, dict(suggestion.values), suggestion.uid, seed)
+
+
+def _repeated(origin: str, seed: int | None) -> "tuple[Space, TrialConfig, Path]":
+    """Space and config of a trial of a run, and the run's data root."""
+    from dataclasses import replace
+
+    from raysys.space.load import from_json
+    from raysys.store.reader import read_run
+
+    run, colon, uid = origin.rpartition(":")
+    if not colon:
+        raise UsageError(f"--from {origin} names no trial", hint="write --from RUN:UID, e.g. runs/x:u00003")
+    snapshot = read_run(run)
+    records = {record.uid: record for record in snapshot.records()}
+    if uid not in records:
+        raise UsageError(f"{run} has no trial {uid}", f"it has {', '.join(records) or 'none'}")
+    config = records[uid].config
+    if seed is not None:
+        config = replace(config, seed=seed)
+    return from_json(snapshot.manifest.space), config, Path(snapshot.manifest.dataset["root"])

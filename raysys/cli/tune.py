@@ -1,0 +1,244 @@
+"""`raysys tune`: the main job."""
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raysys.cli import common, output
+from raysys.errors import UsageError
+
+if TYPE_CHECKING:
+    from raysys.cluster.experiment import Ended
+    from raysys.cluster.machine import Machine
+    from raysys.space.schema import Space
+
+DRY_RUN_CONFIGS = 5
+
+
+class Sampler(StrEnum):
+    """Optuna's samplers."""
+
+    TPE = "tpe"
+    NSGA2 = "nsga2"
+    GP = "gp"
+    RANDOM = "random"
+
+
+class Progress(StrEnum):
+    """How a run tells how far it is."""
+
+    AUTO = "auto"
+    PLAIN = "plain"
+    JSON = "json"
+    NONE = "none"
+
+
+def tune(
+    space: common.SpaceName = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="trials [default: the space's]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the whole run")] = 0,
+    method: common.Method = None,
+    response: common.ResponseKind = None,
+    queries_per_trial: common.PerTrial = None,
+    max_queries: Annotated[
+        int | None, typer.Option(min=1, help="the most queries of the whole run, evaluation included")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="end softly after 90s, 30m, 8h")] = None,
+    sampler: Annotated[Sampler, typer.Option(help="Optuna's sampler")] = Sampler.TPE,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="trials at once [default: what fits]")] = None,
+    cpus_per_trial: common.Cpus = None,
+    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial, e.g. 0.25")] = None,
+    address: Annotated[str, typer.Option(help="local, auto or HOST:PORT of a Ray cluster")] = "local",
+    storage: common.Storage = Path("runs"),
+    name: common.Name = None,
+    data_root: common.DataRoot = None,
+    settings: common.Settings = None,
+    config: common.Files = None,
+    smoke: common.Smoke = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan and stop")] = False,
+    print_config: Annotated[bool, typer.Option("--print-config", help="print the space and stop")] = False,
+    max_failures: Annotated[str, typer.Option(help="share of trials that may fail")] = "10%",
+    progress: Annotated[Progress, typer.Option(help="auto: a live line on a terminal")] = Progress.AUTO,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="go on with a run after any stop")
+    ] = None,
+    extend: Annotated[int, typer.Option(min=0, help="with --resume: that many more trials")] = 0,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="with --resume: failed trials go on as well")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Explore how good a student you get for how many queries, and print the Pareto front.
+
+    Each trial distils one student from the shared teacher; every image sent is charged in the run's
+    ledger. Ctrl-C ends the run softly; --resume goes on with it.
+    """
+    limits = {"time_s": common.parse_duration(time) if time else None}
+    share = common.parse_share(max_failures)
+    if resume is not None:
+        given = {"--space": space, "--trials": trials, "--name": name, "--max-queries": max_queries}
+        _refuse_with_resume([flag for flag, value in given.items() if value is not None])
+        path = resume.expanduser().absolute()
+    else:
+        if extend or retry_failed:
+            raise UsageError("--extend and --retry-failed need --resume RUN")
+        flags = {
+            "trials": trials,
+            "method": method,
+            "response": response,
+            "resources.cpus_per_trial": cpus_per_trial,
+            "resources.gpus_per_trial": gpus_per_trial,
+        }
+        chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial)
+        path = common.run_path(storage, name, chosen.name, "-smoke" if smoke else "")
+        if print_config:
+            return _print_config(chosen)
+        if dry_run:
+            return _dry_run(chosen, seed, sampler, max_queries, path)
+
+    from raysys.cluster.machine import Machine
+    from raysys.teacher.training import default_cache_dir
+
+    machine = Machine(
+        data_root=common.data_root_or_default(data_root),
+        cache=default_cache_dir(),
+        address=address,
+        concurrent=concurrent,
+        max_failures=share,
+        progress=progress.value,
+        **limits,
+    )
+    try:
+        if resume is not None:
+            ended = _resume(path, machine, data_root, extend, retry_failed)
+        else:
+            ended = _start(path, chosen, machine, seed, sampler, max_queries)
+    except KeyboardInterrupt:
+        output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(str(path))}")
+        raise typer.Exit(130) from None
+    _summary(path, ended, json)
+    raise typer.Exit(ended.exit_code)
+
+
+def _start(
+    path: Path, space: "Space", machine: "Machine", seed: int, sampler: Sampler, max_queries: int | None
+) -> "Ended":
+    from raysys.cluster.experiment import start_run
+    from raysys.store.layout import RunLayout
+
+    output.note(f"run {path}")
+    return start_run(
+        RunLayout.open(path),
+        space,
+        machine,
+        seed=seed,
+        sampler=sampler.value,
+        max_queries=max_queries,
+        say=output.note,
+    )
+
+
+def _resume(
+    path: Path, machine: "Machine", data_root: Path | None, extend: int, retry_failed: bool
+) -> "Ended":
+    from raysys.cluster.experiment import resume_run
+    from raysys.store.layout import RunLayout
+
+    output.note(f"run {path}")
+    return resume_run(
+        RunLayout.open(path),
+        machine,
+        own_data_root=data_root is None,
+        extend=extend,
+        retry_failed=retry_failed,
+        say=output.note,
+    )
+
+
+def _refuse_with_resume(flags: list[str]) -> None:
+    if flags:
+        raise UsageError(
+            f"{', '.join(flags)} cannot be used with --resume",
+            "a resumed run keeps its space, trials, name and caps",
+            "leave it out; --extend N adds trials",
+        )
+
+
+def _print_config(space: "Space") -> None:
+    import yaml
+
+    from raysys.space.load import to_json
+
+    output.result(yaml.safe_dump(to_json(space), sort_keys=False, allow_unicode=True).rstrip())
+
+
+def _dry_run(space: "Space", seed: int, sampler: Sampler, max_queries: int | None, path: Path) -> None:
+    """Print what a run would do; nothing is written and no Ray is started."""
+    from raysys.cluster.plan import budget_range
+    from raysys.search.study_searcher import StudySearcher
+
+    study = StudySearcher(space, sampler.value, seed)
+    samples = [study.ask() for _ in range(min(DRY_RUN_CONFIGS, space.trials))]
+    keys = list(dict.fromkeys(key for sample in samples for key in sample.values))
+    columns = ("parameter", *(sample.uid for sample in samples))
+    output.table(columns, [(key, *(_cell(s.values.get(key)) for s in samples)) for key in keys])
+    low, high = budget_range(space)
+    worst = space.trials * high
+    output.result(
+        f"{space.trials} trials of {low:,} to {high:,} queries each:"
+        f" at most {worst:,} queries, and the held-out images once"
+    )
+    if max_queries is not None:
+        output.result(f"the run's cap: {max_queries:,} queries, all included")
+    held = space.resources
+    output.result(
+        f"each trial holds {held.cpus_per_trial:g} CPU and {held.gpus_per_trial:g} GPU",
+        f"results would go to {path}; nothing was written",
+    )
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _summary(path: Path, ended: "Ended", json: bool) -> None:
+    """The front, what was spent, how it ended, and what to do next."""
+    from raysys.cli.front import print_front
+    from raysys.store.points import front_json, run_front
+    from raysys.store.reader import read_run
+
+    snapshot = read_run(path)
+    front = front_json(snapshot, run_front(snapshot))
+    counts = snapshot.counts()
+    if json:
+        states = ("finished", "stopped", "failed", "running", "pending", "interrupted")
+        queries = {"charged": snapshot.charged, "executed": snapshot.manifest.executed}
+        trials = {state: counts.get(state, 0) for state in states}  # type: ignore[call-overload]
+        output.print_json(
+            {
+                "run": snapshot.path,
+                "state": ended.state.value,
+                "trials": trials,
+                "queries": queries,
+                "hypervolume": front["hypervolume"],
+                "front": front["points"],
+            }
+        )
+    else:
+        print_front(front)
+        told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        output.result(f"trials: {told}; queries charged: {snapshot.charged:,}, evaluation included")
+    for error, count in snapshot.failures().items():
+        output.warning(f"{count} trial(s) failed: {error}", hint=f"raysys show {path}")
+    if ended.reason:
+        output.note(f"ended early: {ended.reason}")
+    quoted = shlex.quote(str(path))
+    output.note(
+        f"Results   {path}",
+        f"Look      raysys dashboard {shlex.quote(str(path.parent))}",
+        f"Check     raysys audit {quoted}",
+        f"Continue  raysys tune --resume {quoted}" + ("" if ended.exit_code else " --extend 10"),
+    )

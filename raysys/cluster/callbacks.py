@@ -1,0 +1,71 @@
+"""Tune's events, translated for the run book; and the question whether the run should end."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray.tune import Callback, Stopper
+from ray.tune.experiment import Trial
+
+from raysys.cluster.run_book import RunBook
+from raysys.records import Report, TrialStatus
+
+
+class Recorder(Callback):
+    """Writes what happens to the trials. Tune pickles callbacks: of this one nothing, it lives here only."""
+
+    def __init__(self, book: RunBook, on_tick: Callable[[], None]) -> None:
+        self._book = book
+        self._on_tick = on_tick
+        self._ended: set[str] = set()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A worker took the trial."""
+        self._book.started(trial.config["uid"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """The trial reports; its last report ends it at once, so that nothing can come in between."""
+        uid = trial.config["uid"]
+        self._book.reported([Report(**row) for row in result["reports"]])
+        if result.get("status") == "finished" and uid not in self._ended:
+            self._ended.add(uid)
+            self._book.ended(uid, TrialStatus.FINISHED, weights_sha256=result["weights_sha256"])
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The trial failed for good, after its retries."""
+        self._book.ended(trial.config["uid"], TrialStatus.FAILED, error=error_text(trial))
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune's loop went round."""
+        self._book.tick()
+        self._on_tick()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class RunStopper(Stopper):
+    """Ends the run softly when `reason` gives one."""
+
+    def __init__(self, reason: Callable[[], str]) -> None:
+        self._reason = reason
+
+    def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """No trial is stopped on its own."""
+        return False
+
+    def stop_all(self) -> bool:
+        """True when the run should end."""
+        return bool(self._reason())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def error_text(trial: Trial) -> str:
+    """What happened to a failed trial: the error's own line first, then the whole text."""
+    text = str(trial.get_error() or "unknown error").strip()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = next((line for line in reversed(lines) if not line.startswith(("The above", "For more"))), text)
+    return f"{last}\n{text}"

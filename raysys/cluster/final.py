@@ -1,0 +1,56 @@
+"""The end of a run: the final front is tested once, what is not on it is pruned, the manifest says so."""
+
+import math
+import shutil
+
+from raysys.cluster.run_book import RunBook
+from raysys.distill.evaluation import evaluate
+from raysys.fronts.front import final_front
+from raysys.models.classifiers import build_classifier
+from raysys.models.weights import load_safetensors
+from raysys.records import EvalSet, Task, TrialRecord, TrialStatus
+from raysys.store.layout import RunLayout
+from raysys.store.manifest import Manifest, RunState, write_manifest
+from raysys.teacher.journal import read_accounts
+
+
+def finish(
+    layout: RunLayout, manifest: Manifest, book: RunBook, task: Task, test: EvalSet, state: RunState
+) -> None:
+    """Write down how the run ended. An interrupted run is not tested: its front is not final yet."""
+    if state is not RunState.INTERRUPTED:
+        front = front_records(book, manifest)
+        book.tested({r.uid: test_student(layout, r, task, test) for r in front if r.test_accuracy is None})
+        _prune(layout, book, {record.uid for record in front})
+    accounts = read_accounts(layout.ledger).values()
+    update = {
+        "state": state,
+        "charged": sum(account.charged for account in accounts),
+        "executed": sum(account.executed for account in accounts),
+    }
+    write_manifest(layout, manifest.model_copy(update=update))
+
+
+def front_records(book: RunBook, manifest: Manifest) -> list[TrialRecord]:
+    """The trials on the final front, by rising queries."""
+    rows = list(book.records.values())
+    accuracy = [math.nan if row.val_accuracy is None else row.val_accuracy for row in rows]
+    status = [row.status.value for row in rows]
+    front = final_front(status, [row.queries for row in rows], accuracy, manifest.reference)
+    return [rows[index] for index in front.members]
+
+
+def test_student(layout: RunLayout, record: TrialRecord, task: Task, test: EvalSet) -> float:
+    """The test accuracy of a saved student."""
+    student = build_classifier(record.config.student, task, seed=0)
+    load_safetensors(student, layout.students(record.uid) / "weights.safetensors")
+    return evaluate(student.eval(), test)[0]
+
+
+def _prune(layout: RunLayout, book: RunBook, front: set[str]) -> None:
+    """Keep the students of the front, and the checkpoints of trials that have not ended."""
+    for uid, record in book.records.items():
+        if record.status.ended and uid not in front:
+            shutil.rmtree(layout.students(uid), ignore_errors=True)
+        if record.status is TrialStatus.FINISHED:
+            shutil.rmtree(layout.checkpoints(uid), ignore_errors=True)

@@ -1,0 +1,81 @@
+"""One trial as a run of its own in this process: no Ray, the same code, files and ledger rules."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import torch
+
+from raysys.cluster import problem as problems
+from raysys.cluster.final import finish
+from raysys.cluster.lock import run_lock
+from raysys.cluster.machine import Machine, claim
+from raysys.cluster.one_trial import run_one
+from raysys.cluster.plan import check_space
+from raysys.cluster.run_book import RunBook
+from raysys.records import EVALUATION, Report, TrialConfig, TrialRecord, TrialStatus
+from raysys.space.schema import Space
+from raysys.store.layout import RunLayout
+from raysys.store.manifest import RunState, write_manifest
+from raysys.store.writer import RunWriter
+from raysys.teacher.journal import Journal
+from raysys.teacher.local import TorchTeacher
+from raysys.teacher.service import LocalOracle, TeacherService
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """What a caller wants to hear: notes, and each report."""
+
+    say: Callable[[str], None]
+    on_report: Callable[[Report], None]
+
+
+def run_in_process(
+    layout: RunLayout, space: Space, config: TrialConfig, machine: Machine, watcher: Watcher
+) -> TrialRecord:
+    """Run `config` in a new run folder and test its student. Raises UsageError when the folder exists."""
+    dataset = problems.read_dataset(space, check_space(space), machine.data_root)
+    claim(layout)
+    torch.set_num_threads(problems.threads(space))
+    manifest = problems.new_manifest(
+        space,
+        dataset,
+        machine.data_root,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=config.seed,
+        sampler="none",
+        trials=1,
+        caps={},
+    )
+    write_manifest(layout, manifest)
+    with run_lock(layout), RunWriter(layout) as writer:
+        problem = problems.prepare(space, dataset, machine.cache, watcher.say)
+        manifest = manifest.model_copy(update={"teacher": problem.teacher.card})
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        predict = TorchTeacher(problem.teacher.module, device=device).predict
+        service = TeacherService(predict, problem.task, config.response, Journal(layout.ledger))
+        val, test = problems.ask_held_out(
+            problem, LocalOracle(service, EVALUATION, problem.evaluation_queries)
+        )
+        book = RunBook(writer, [], time.monotonic)
+        book.suggested(config)
+        book.started(config.uid)
+
+        def on_reports(reports: Sequence[Report]) -> None:
+            book.reported(reports)
+            watcher.on_report(reports[-1])
+
+        done = run_one(
+            config,
+            problem.task,
+            lambda uid, budget: LocalOracle(service, uid, budget),
+            val,
+            layout,
+            on_reports,
+            time.monotonic,
+        )
+        book.ended(config.uid, TrialStatus.FINISHED, weights_sha256=done.weights_sha256)
+        finish(layout, manifest, book, problem.task, test, RunState.FINISHED)
+    return book.records[config.uid]

@@ -1,0 +1,40 @@
+"""Where a run works and where it lies: nothing here changes what its trials find."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from raysys.cluster.progress import Mode
+from raysys.errors import StorageError, UsageError
+from raysys.store.layout import RunLayout
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a run works; none of it changes a result but the threads of a trial.
+
+    `concurrent` None: as many trials as the CPUs or GPUs allow. `time_s`: end softly after that many seconds.
+    """
+
+    data_root: Path
+    cache: Path
+    address: str = "local"
+    concurrent: int | None = None
+    time_s: float | None = None
+    max_failures: float = 0.1
+    progress: Mode = "auto"
+
+
+def claim(layout: RunLayout) -> None:
+    """Create the run's folder. Raises UsageError when it exists, StorageError when it cannot be made."""
+    try:
+        layout.root.mkdir(parents=True)
+    except FileExistsError:
+        raise UsageError(
+            f"the run {layout.root} exists",
+            "a run is never written over",
+            f"go on with it: raysys tune --resume {layout.root}; or choose another --name",
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            f"cannot create {layout.root}", str(error.strerror), "choose another --storage"
+        ) from None

@@ -1,0 +1,38 @@
+"""One trial of a run, wherever it runs: in a Ray worker or in this process. No Ray here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from raysys.cluster.trial_files import TrialFiles
+from raysys.distill.trial import run_trial
+from raysys.oracle import Oracle
+from raysys.records import EvalSet, Report, Task, TrialConfig
+from raysys.store.layout import RunLayout
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A finished trial whose student is saved."""
+
+    reports: Sequence[Report]
+    weights_sha256: str
+
+
+def run_one(
+    config: TrialConfig,
+    task: Task,
+    open_oracle: Callable[[str, int], Oracle],
+    val: EvalSet,
+    layout: RunLayout,
+    on_reports: Callable[[Sequence[Report]], None],
+    clock: Callable[[], float],
+) -> Delivered:
+    """Run a trial from wherever its files say it stands, and save its student."""
+    files = TrialFiles(layout, config.uid)
+    attempt = files.next_attempt()
+    oracle = open_oracle(config.uid, int(config.options["query_budget"]))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    outcome = run_trial(config, task, oracle, val, files, on_reports, clock, attempt, device)
+    return Delivered(outcome.reports, files.save_student(outcome.student, config))

@@ -1,0 +1,157 @@
+"""What all trials of a run share: the space, its teacher, and the held-out images with its answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from raysys import __version__
+from raysys.cluster.plan import budget_range
+from raysys.data.datasets import Dataset, load_dataset
+from raysys.data.splits import split_val_test
+from raysys.distill.options import parse_options
+from raysys.errors import RaysysError, UsageError
+from raysys.fronts.hypervolume import Reference
+from raysys.fronts.objectives import Objective
+from raysys.oracle import BudgetExhausted, Images, Oracle
+from raysys.records import EvalSet, Scalar, Task, TrialConfig
+from raysys.space.load import digest, to_json
+from raysys.space.schema import Space
+from raysys.space.trial_config import resolve
+from raysys.store.manifest import Manifest
+from raysys.teacher.training import Teacher, find_or_train
+
+EVALUATION_ROWS = 1000
+"""Images of one evaluation request."""
+
+PACKAGES = ("ray", "torch", "torchvision", "optuna", "pyarrow", "numpy", "scikit-learn")
+"""Packages whose versions a run records."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A held-out split without the teacher's answers: uint8 (n, c, h, w), int64 (n,)."""
+
+    images: Images
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The teacher and the held-out images of a run. No trial ever sees a training image."""
+
+    task: Task
+    dataset: str
+    dataset_sha256: str
+    teacher: Teacher
+    val: HeldOut
+    test: HeldOut
+
+    @property
+    def evaluation_queries(self) -> int:
+        """What the account `evaluation` is charged: each held-out image once."""
+        return len(self.val.labels) + len(self.test.labels)
+
+
+def read_dataset(space: Space, task: Task, data_root: Path) -> Dataset:
+    """The space's data set. Raises DataError where it is missing."""
+    return load_dataset(space.dataset, data_root, task=None if space.task is None else task)
+
+
+def prepare(space: Space, dataset: Dataset, cache: Path, say: Callable[[str], None]) -> Problem:
+    """Find or train the teacher, and split its test set into val and test."""
+
+    def on_epoch(done: int, epochs: int, loss: float) -> None:
+        if done in (1, epochs) or done % max(1, epochs // 5) == 0:
+            say(f"training the teacher: epoch {done}/{epochs}, loss {loss:.3f}")
+
+    teacher = find_or_train(space.teacher, dataset, cache, on_epoch)
+    card = teacher.card
+    say(f"teacher {card.architecture} {card.id}: accuracy {card.test_accuracy:.2%} on the test split")
+    val, test = split_val_test(dataset.test_labels)
+    return Problem(
+        task=dataset.task,
+        dataset=dataset.name,
+        dataset_sha256=dataset.sha256,
+        teacher=teacher,
+        val=HeldOut(dataset.test_images[val], dataset.test_labels[val]),
+        test=HeldOut(dataset.test_images[test], dataset.test_labels[test]),
+    )
+
+
+def ask_held_out(problem: Problem, oracle: Oracle) -> tuple[EvalSet, EvalSet]:
+    """(val, test) with the teacher's answers; a resumed run gets them from the record, uncharged."""
+    sequence = 0
+    sets = []
+    for part in (problem.val, problem.test):
+        answers = []
+        for start in range(0, len(part.images), EVALUATION_ROWS):
+            reply = oracle.ask(part.images[start : start + EVALUATION_ROWS], sequence)
+            if isinstance(reply, BudgetExhausted):
+                raise RaysysError(
+                    "the run's budget does not pay for the held-out images",
+                    f"{problem.evaluation_queries} are asked once a run, {reply.remaining} are left",
+                    "raise --max-queries",
+                )
+            answers.append(reply.labels)
+            sequence += 1
+        sets.append(EvalSet(part.images, part.labels, np.concatenate(answers)))
+    return sets[0], sets[1]
+
+
+def threads(space: Space) -> int:
+    """CPU threads of a trial: the same wherever it runs, since they decide the last bits of its result."""
+    return max(1, int(space.resources.cpus_per_trial))
+
+
+def complete_config(space: Space, values: dict[str, Scalar], uid: str, seed: int) -> TrialConfig:
+    """The trial's config with all defaults filled in: nothing depends on a later raysys' defaults."""
+    config = resolve(space, values, uid, seed)
+    options = parse_options(config.method, dict(config.options))
+    return replace(config, options=options.model_dump())
+
+
+def new_manifest(
+    space: Space,
+    dataset: Dataset,
+    data_root: Path,
+    *,
+    created: str,
+    seed: int,
+    sampler: str,
+    trials: int,
+    caps: dict[str, float],
+) -> Manifest:
+    """The manifest of a run that starts now."""
+    return Manifest(
+        raysys=__version__,
+        created=created,
+        space=to_json(space),
+        space_digest=digest(space),
+        method=space.method,
+        response=space.response,
+        objectives=tuple(
+            Objective(one.name, one.direction, log=one.name == "queries") for one in space.objectives
+        ),
+        reference=Reference(1 / dataset.task.num_classes, budget_range(space)[1]),
+        seed=seed,
+        sampler=sampler,
+        trials=trials,
+        caps=caps,
+        versions={name: version(name) for name in PACKAGES},
+        dataset={"name": dataset.name, "sha256": dataset.sha256, "root": str(data_root)},
+    )
+
+
+def check_cap(max_queries: int | None, space: Space, evaluation: int) -> None:
+    """Refuse a cap that pays for no trial. Raises UsageError."""
+    smallest, _ = budget_range(space)
+    if max_queries is not None and max_queries < evaluation + smallest:
+        raise UsageError(
+            f"--max-queries {max_queries} pays for no trial",
+            f"the held-out images take {evaluation} queries once, the smallest trial {smallest}",
+            f"use at least --max-queries {evaluation + smallest}",
+        )

@@ -1,0 +1,77 @@
+"""The driver's record of a run: every trial's present row, written to the store as it changes."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from raysys.records import Report, TrialConfig, TrialRecord, TrialStatus
+from raysys.store.writer import RunWriter
+
+FLUSH_S = 1.0
+"""Reports wait at most this long before they are on disk."""
+
+
+class RunBook:
+    """Trials by uid. `suggested` is durable before it returns, so that no trial starts unrecorded.
+
+    Reports may come twice (a restarted trial sends its earlier ones again); the store keeps one of each.
+    """
+
+    def __init__(self, writer: RunWriter, records: Iterable[TrialRecord], clock: Callable[[], float]) -> None:
+        self.records = {record.uid: record for record in records}
+        self._writer = writer
+        self._clock = clock
+        self._flushed = clock()
+
+    def suggested(self, config: TrialConfig) -> None:
+        """A trial will start, anew or again. Raises StorageError."""
+        known = self.records.get(config.uid)
+        record = known or TrialRecord(config.uid, 0, TrialStatus.PENDING, config)
+        self._write(replace(record, status=TrialStatus.PENDING, error=""))
+
+    def started(self, uid: str) -> None:
+        """A trial runs."""
+        self._write(replace(self.records[uid], status=TrialStatus.RUNNING))
+
+    def reported(self, reports: Sequence[Report]) -> None:
+        """A trial reports; the last one is its newest."""
+        for report in reports:
+            self._writer.report(report)
+        last = reports[-1]
+        self.records[last.uid] = replace(
+            self.records[last.uid],
+            attempt=last.attempt,
+            queries=last.queries,
+            val_accuracy=last.val_accuracy,
+            agreement=last.agreement,
+            seconds=last.seconds,
+        )
+
+    def ended(self, uid: str, status: TrialStatus, error: str = "", weights_sha256: str = "") -> None:
+        """A trial ended."""
+        self._write(replace(self.records[uid], status=status, error=error, weights_sha256=weights_sha256))
+
+    def interrupt(self) -> None:
+        """Whatever has not ended is interrupted: a resume goes on with it."""
+        for uid, record in self.records.items():
+            if not record.status.ended:
+                self.ended(uid, TrialStatus.INTERRUPTED)
+
+    def tested(self, accuracy: Mapping[str, float]) -> None:
+        """Test accuracies of trials on the final front, by uid."""
+        for uid, value in accuracy.items():
+            self._write(replace(self.records[uid], test_accuracy=value))
+
+    def tick(self) -> None:
+        """Bring waiting reports to disk, now and then."""
+        if self._clock() - self._flushed >= FLUSH_S:
+            self._writer.flush()
+            self._flushed = self._clock()
+
+    def share_failed(self, planned: int) -> float:
+        """Failed trials as a share of the planned ones."""
+        failed = sum(record.status is TrialStatus.FAILED for record in self.records.values())
+        return failed / planned if planned else 0.0
+
+    def _write(self, record: TrialRecord) -> None:
+        self.records[record.uid] = record
+        self._writer.trial(record)

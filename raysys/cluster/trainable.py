@@ -1,0 +1,55 @@
+"""The Ray shell around one trial: translation only. `raysys trial` runs the same `run_one` without Ray."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from ray import tune
+
+from raysys.cluster.one_trial import run_one
+from raysys.records import EvalSet, Report, Task, TrialConfig
+from raysys.store.layout import RunLayout
+from raysys.teacher.actor import ActorOracle, Handle
+
+
+@dataclass(frozen=True)
+class TrialContext:
+    """What every trial of a run gets: nothing of it is a real training image."""
+
+    root: str
+    task: Task
+    val: EvalSet
+    teacher: Handle
+    threads: int
+
+
+def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
+    """One trial on a worker. Each result carries its new reports; the last one also `status: finished`."""
+    trial = TrialConfig(**config)
+    torch.set_num_threads(context.threads)
+
+    def send(reports: Sequence[Report]) -> None:
+        tune.report(_result(reports))
+
+    outcome = run_one(
+        trial,
+        context.task,
+        lambda uid, budget: ActorOracle(context.teacher, uid, budget),
+        context.val,
+        RunLayout.open(context.root),
+        send,
+        time.monotonic,
+    )
+    tune.report(
+        {**_result(outcome.reports[-1:]), "status": "finished", "weights_sha256": outcome.weights_sha256}
+    )
+
+
+def _result(reports: Sequence[Report]) -> dict[str, Any]:
+    last = reports[-1]
+    values = {
+        name: getattr(last, name) for name in ("uid", "queries", "val_accuracy", "agreement", "seconds")
+    }
+    return {**values, "reports": [asdict(report) for report in reports]}

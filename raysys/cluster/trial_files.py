@@ -1,0 +1,76 @@
+"""Where one trial's checkpoint, pictures and student lie in a run."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import nn
+
+from raysys.models.weights import save_safetensors, state_sha256
+from raysys.oracle import Images
+from raysys.records import TrialConfig
+from raysys.store.files import write_atomic
+from raysys.store.layout import RunLayout
+
+GRID = 8
+"""Pictures a row of a contact sheet."""
+SIDE = 256
+"""Least side of a contact sheet's picture rows, in pixels."""
+
+
+class TrialFiles:
+    """The files of one trial, on the machine where it runs. A `distill.trial.Keeper`."""
+
+    def __init__(self, layout: RunLayout, uid: str) -> None:
+        self._layout = layout
+        self._uid = uid
+        self._state = layout.checkpoints(uid) / "state.pt"
+
+    def next_attempt(self) -> int:
+        """The number of this attempt: 0, 1, ...; counted where it survives a crash."""
+        path = self._layout.checkpoints(self._uid) / "attempts"
+        attempt = int(path.read_text()) if path.exists() else 0
+        self._write(path, str(attempt + 1).encode())
+        return attempt
+
+    def load(self) -> bytes | None:
+        """See `Keeper.load`."""
+        return self._state.read_bytes() if self._state.exists() else None
+
+    def save(self, state: bytes) -> None:
+        """See `Keeper.save`. Raises StorageError."""
+        self._write(self._state, state)
+
+    def show(self, step: int, samples: Images) -> None:
+        """See `Keeper.show`: one PNG a step, pictures side by side."""
+        sheet = Image.fromarray(contact_sheet(samples))
+        scale = max(1, SIDE // sheet.width)
+        folder = self._layout.samples / self._uid
+        path = folder / f"{step:05d}.png"
+        large = sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST)
+        write_atomic(self._layout.filesystem, path, lambda stream: large.save(stream, "PNG"))
+
+    def save_student(self, student: nn.Module, config: TrialConfig) -> str:
+        """Keep the student with its config; returns the sha256 of its weights."""
+        folder = self._layout.students(self._uid)
+        folder.mkdir(parents=True, exist_ok=True)
+        digest = state_sha256(student)
+        self._write(folder / "config.json", json.dumps(asdict(config), indent=2).encode())
+        save_safetensors(student, folder / "weights.safetensors", {"uid": self._uid, "sha256": digest})
+        return digest
+
+    def _write(self, path: Path, data: bytes) -> None:
+        write_atomic(self._layout.filesystem, path, lambda stream: stream.write(data))
+
+
+def contact_sheet(images: Images) -> Images:
+    """Up to 8 x 8 images (n, c, h, w), c 1 or 3, side by side: uint8 (rows h, 8 w) or (rows h, 8 w, 3)."""
+    n, channels, height, width = images[: GRID * GRID].shape
+    rows = -(-n // GRID)
+    grid = np.zeros((rows * GRID, channels, height, width), np.uint8)
+    grid[:n] = images[: GRID * GRID]
+    sheet = grid.reshape(rows, GRID, channels, height, width).transpose(0, 3, 1, 4, 2)
+    flat = sheet.reshape(rows * height, GRID * width, channels)
+    return flat[:, :, 0] if channels == 1 else np.ascontiguousarray(flat)

@@ -17,7 +17,18 @@ def commands() -> set[str]:
 
 
 def test_command_names_stay() -> None:
-    assert commands() == {"spaces", "ls", "show", "front", "audit", "dashboard"}
+    assert commands() == {
+        "tune",
+        "trial",
+        "spaces",
+        "ls",
+        "show",
+        "front",
+        "audit",
+        "teacher",
+        "doctor",
+        "dashboard",
+    }
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from raysys.cli import audit, dashboard, front, output, runs, spaces, trial, tune
+from raysys.cli import audit, dashboard, doctor, front, output, runs, spaces, teacher, trial, tune
 from raysys.errors import RaysysError, UsageError
 
 app = typer.Typer(
@@ -36,9 +36,11 @@ for command in (
     runs.show,
     front.front,
     audit.audit,
+    doctor.doctor,
     dashboard.dashboard,
 ):
     app.command()(command)
+app.add_typer(teacher.app, name="teacher")
 
 
 @app.callback()

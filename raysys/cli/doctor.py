@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from raysys.cli import output
+from raysys.cli.common import DataRoot, Storage, data_root_or_default
 from raysys.errors import CheckError
 
 PACKAGES = ("raysys", "torch", "torchvision", "ray", "optuna", "pyarrow", "streamlit", "plotly", "pydantic")
@@ -29,14 +30,11 @@ class Check:
 
 
 def doctor(
-    storage: Annotated[Path, typer.Option(help="Folder that is to hold the runs.")] = Path("runs"),
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder of data sets. [default: $RAYSYS_DATA_ROOT or the cache]")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    storage: Storage = Path("runs"),
+    data_root: DataRoot = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Check the machine: versions, processors, Ray, folders, data sets, browser. Exit 3 if one fails."""
-    from raysys.data.datasets import default_data_root
     from raysys.teacher.training import default_cache_dir
 
     checks = [
@@ -46,7 +44,7 @@ def doctor(
         _ray(),
         _folder("storage", storage),
         _folder("cache", default_cache_dir()),
-        _data_sets(data_root or default_data_root()),
+        _data_sets(data_root_or_default(data_root)),
         _chromium(),
     ]
     failed = [check.name for check in checks if check.status == "failed"]

@@ -1,11 +1,11 @@
 """`raysys teacher`: train and evaluate the teacher of a space."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raysys.cli import output
+from raysys.cli.common import DataRoot, Smoke, data_root_or_default
 from raysys.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,12 +15,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Train or evaluate the teacher of a space.")
 
-SpaceName = Annotated[str, typer.Option("--space", help="Name of a space, or its YAML file.")]
-DataRoot = Annotated[
-    Path | None, typer.Option(help="Folder of data sets. [default: $RAYSYS_DATA_ROOT or the cache]")
-]
-Smoke = Annotated[bool, typer.Option("--smoke", help="The small teacher of `tune --smoke`.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SpaceName = Annotated[str, typer.Option("--space", help="name of a shipped space, or a YAML file")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @app.command()
@@ -28,9 +24,7 @@ def train(
     space: SpaceName,
     data_root: DataRoot = None,
     smoke: Smoke = False,
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch the data set if it is missing.")
-    ] = False,
+    download: Annotated[bool, typer.Option("--download", help="fetch the data set if it is missing")] = False,
     json: Json = False,
 ) -> None:
     """Train the teacher by the space's recipe, unless the cache has it, and show its card."""
@@ -58,9 +52,9 @@ def evaluate(space: SpaceName, data_root: DataRoot = None, smoke: Smoke = False,
     _print(chosen, dataset, teacher, *measure(teacher.module, dataset), json)
 
 
-def _load(name: str, data_root: Path | None, smoke: bool, download: bool) -> "tuple[Space, Dataset]":
+def _load(name: str, data_root: DataRoot, smoke: bool, download: bool) -> "tuple[Space, Dataset]":
     from raysys.cluster.plan import check_space
-    from raysys.data.datasets import default_data_root, load_dataset
+    from raysys.data.datasets import load_dataset
     from raysys.space.load import load_space
     from raysys.space.load import smoke as shrink
 
@@ -69,7 +63,8 @@ def _load(name: str, data_root: Path | None, smoke: bool, download: bool) -> "tu
         space = shrink(space)
     task = check_space(space)
     own = None if space.task is None else task
-    return space, load_dataset(space.dataset, data_root or default_data_root(), task=own, download=download)
+    root = data_root_or_default(data_root)
+    return space, load_dataset(space.dataset, root, task=own, download=download)
 
 
 def _progress(epoch: int, epochs: int, loss: float) -> None:

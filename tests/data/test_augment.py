@@ -13,7 +13,7 @@ def test_shape_and_range_are_kept_and_images_change(shape: tuple[int, ...]) -> N
     images = torch.rand(shape, generator=rng())
     changed = augment(images, 1.0, True, rng())
     assert changed.shape == images.shape
-    assert 0 <= changed.min() and changed.max() <= 1
+    assert changed.min() >= 0 and changed.max() <= 1
     assert not torch.equal(changed, images)
 
 

@@ -95,7 +95,7 @@ def test_an_unknown_data_set_is_refused_with_the_nearest_name(tmp_path: Path) ->
 
 def test_a_wrong_number_of_classes_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "mine", {"a": RED, "b": GREEN, "c": RED})
-    with pytest.raises(DataError, match="3 class folders.* 2 classes"):
+    with pytest.raises(DataError, match=r"3 class folders.* 2 classes"):
         load_dataset("mine", tmp_path, task=TASK)
 
 

@@ -40,7 +40,7 @@ def test_normalisation_is_inside() -> None:
 
 def test_bad_input_is_refused() -> None:
     task = Task("any", (3, 8, 8), 10, False)
-    with pytest.raises(UsageError, match="unknown architecture 'resnet19'(?s:.*)did you mean: resnet18"):
+    with pytest.raises(UsageError, match=r"unknown architecture 'resnet19'(?s:.*)did you mean: resnet18"):
         build_classifier("resnet19", task, seed=0)
     with pytest.raises(UsageError, match=r"mean=\[0.5\].* 3 channels"):
         build_classifier("cnn3", task, mean=[0.5], seed=0)

@@ -84,7 +84,7 @@ def test_own_weights_are_used_as_safetensors_or_checkpoint(digits: Dataset, tmp_
 
 def test_own_weights_that_cannot_be_used_are_refused(digits: Dataset, tmp_path: Path) -> None:
     missing = TeacherSpec(architecture="lenet5", weights=str(tmp_path / "none.pt"))
-    with pytest.raises(UsageError, match="no teacher at .*none.pt"):
+    with pytest.raises(UsageError, match=r"no teacher at .*none\.pt"):
         find(missing, digits, tmp_path)
     save_safetensors(build_classifier("lenet5", digits.task, seed=3), tmp_path / "own.safetensors")
     other = TeacherSpec(architecture="cnn3", weights=str(tmp_path / "own.safetensors"))
@@ -128,9 +128,9 @@ def test_an_exported_program_is_used_when_it_is_trusted(digits: Dataset, tmp_pat
 def test_programs_that_cannot_be_used_are_refused(digits: Dataset, tmp_path: Path) -> None:
     fixed = tmp_path / "fixed.pt2"
     export(fixed, dynamic=False)
-    with pytest.raises(UsageError, match="refused to load the program(?s:.*)trusted: true"):
+    with pytest.raises(UsageError, match=r"refused to load the program(?s:.*)trusted: true"):
         find(TeacherSpec(program=str(fixed)), digits, tmp_path)
-    with pytest.raises(UsageError, match="does not take 2 images(?s:.*)dynamic batch"):
+    with pytest.raises(UsageError, match=r"does not take 2 images(?s:.*)dynamic batch"):
         find(TeacherSpec(program=str(fixed), trusted=True), digits, tmp_path)
     (tmp_path / "broken.pt2").write_bytes(b"nothing")
     with pytest.raises(UsageError, match="cannot load the program"):

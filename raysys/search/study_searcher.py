@@ -107,7 +107,7 @@ class StudySearcher:
         Trials that have not ended are suggested again, with their uid and values, before any new one.
         Raises CorruptRunError when a trial is missing or its config does not fit the space.
         """
-        for record in sorted(records, key=lambda record: record.uid):
+        for record in sorted(records, key=lambda record: (len(record.uid), record.uid)):
             if record.uid != trial_uid(self._asked):
                 raise CorruptRunError(
                     f"the record of trial {trial_uid(self._asked)} is missing",

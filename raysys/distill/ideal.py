@@ -21,6 +21,7 @@ from raysys.distill.image_pool import ImagePool
 from raysys.distill.method import Method, Progress
 from raysys.distill.noise import structured_noise
 from raysys.distill.options import IdealOptions
+from raysys.distill.selection import pick
 from raysys.distill.student import StudentTrainer
 from raysys.models.classifiers import build_classifier
 from raysys.models.generators import Generator, reset
@@ -35,7 +36,7 @@ SAMPLES = 64
 
 
 class Ideal(Method):
-    """Method `ideal`; the loop's position is (warmed, epoch, generation, passes of the trainer)."""
+    """Method `ideal`; the loop's position is (warm-up round, epoch, generation, passes)."""
 
     def __init__(
         self, config: TrialConfig, options: IdealOptions, task: Task, oracle: Oracle, device: str
@@ -45,7 +46,7 @@ class Ideal(Method):
         self._options = options
         self._device = device
         self._rng = torch.Generator().manual_seed(part_seed(config.seed, "ideal"))
-        self._warmed = False
+        self._round = 0
         self._epoch = 0
         self._generation = 0
         self._in_final_phase = False
@@ -66,22 +67,28 @@ class Ideal(Method):
         return len(self._pool)
 
     def run(self) -> Iterator[Progress]:
-        """See `Method.run`. Yields after the warm-up, each epoch, and each part of a final phase."""
-        if not self._warmed:
-            yield self._warm_up()
+        """See `Method.run`. Yields after each warm-up round, each epoch, and each part of a final phase."""
+        while self._round < (self._options.warmup_rounds if self._options.warmup_share else 0):
+            yield self._warm_up_round()
         while self._epoch < self._options.epochs:
             yield self._one_epoch()
         while self._generation < self._options.generations and self._options.final_passes:
             yield self._final_part()
 
-    def _warm_up(self) -> Progress:
-        """Ask structured noise for `warmup_share` of the budget."""
-        n = round(self._options.warmup_share * self._options.query_budget)
+    def _warm_up_round(self) -> Progress:
+        """Ask structured noise for a part of `warmup_share` of the budget."""
+        options = self._options
+        self._round += 1
+        until = round(options.warmup_share * options.query_budget * self._round / options.warmup_rounds)
+        n = min(self.remaining, until - self.queries)
         samples = None
-        if n:
-            noise = structured_noise(n, self.task.image_shape, self.task.flip, self._rng)
+        if n > 0:
+            noise = structured_noise(
+                n * options.warmup_candidates, self.task.image_shape, self.task.flip, self._rng
+            )
+            if options.warmup_candidates > 1:
+                noise = noise[pick(self.student, noise.to(self._device), n).cpu()]
             samples = self._ask_into_pool(noise)
-        self._warmed = True
         return Progress({"student": self._passes()}, samples)
 
     def _one_epoch(self) -> Progress:
@@ -158,13 +165,13 @@ class Ideal(Method):
             "generator": self._generator.state_dict(),
             "trainer": self._trainer.state_dict(),
             "primer": self._primer.state_dict() if self._primer else None,
-            "position": [self._warmed, self._epoch, self._generation, self._in_final_phase],
+            "position": [self._round, self._epoch, self._generation, self._in_final_phase],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `Method.load_state_dict`."""
         super().load_state_dict(state)
-        self._warmed, self._epoch, self._generation, self._in_final_phase = state["position"]
+        self._round, self._epoch, self._generation, self._in_final_phase = state["position"]
         self._rng.set_state(state["rng"])
         self._pool.load_state_dict(state["pool"])
         self._generator.load_state_dict(state["generator"])

@@ -29,6 +29,10 @@ class IdealOptions(MethodOptions):
     batch_size: int = Field(250, ge=1, description="images generated and asked per epoch")
     epochs: int = Field(10, ge=1, description="epochs; those after the budget is spent only train")
     warmup_share: float = Field(0.0, ge=0, le=1, description="share of the budget spent on structured noise")
+    warmup_rounds: int = Field(1, ge=1, le=100, description="rounds of the warm-up, each with its passes")
+    warmup_candidates: int = Field(
+        1, ge=1, le=100, description="noise images made for one asked; the student picks the unclear ones"
+    )
 
     g_steps: int = Field(30, ge=1, le=1000, description="generator steps per epoch")
     g_lr: float = Field(1e-3, gt=0, le=1, description="generator learning rate (Adam)")

@@ -107,7 +107,21 @@ def vgg8_bn(task: Task) -> nn.Module:
     )
 
 
+def mlp(task: Task) -> nn.Module:
+    """Two hidden layers, 256 and 128 wide: enough for images of a few hundred pixels."""
+    channels, height, width = task.image_shape
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(channels * height * width, 256),
+        nn.ReLU(),
+        nn.Linear(256, 128),
+        nn.ReLU(),
+        nn.Linear(128, task.num_classes),
+    )
+
+
 CLASSIFIERS: dict[str, Callable[[Task], nn.Module]] = {
+    "mlp": mlp,
     "lenet5": lenet5,
     "cnn3": cnn3,
     "alexnet_small": alexnet_small,

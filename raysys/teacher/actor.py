@@ -34,7 +34,7 @@ class TeacherActor:
 
     def __init__(
         self,
-        module: nn.Module,
+        module: list[ray.ObjectRef[nn.Module]],
         task: Task,
         response: str,
         ledger_folder: str,
@@ -42,7 +42,7 @@ class TeacherActor:
         device: str,
     ) -> None:
         torch.set_num_threads(1)
-        predict = TorchTeacher(module, device=device).predict
+        predict = TorchTeacher(ray.get(module[0]), device=device).predict
         self._service = TeacherService(predict, task, response, Journal(Path(ledger_folder)), max_queries)
         self._executor = ThreadPoolExecutor(max_workers=1)
         self._batcher: Batcher[tuple[Request, asyncio.Future[Reply]]] = Batcher(MAX_ROWS)
@@ -75,26 +75,31 @@ class TeacherActor:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
 
-def start_teacher(
-    module: nn.Module,
-    task: Task,
-    response: str,
-    ledger_folder: Path,
-    max_queries: int | None,
-    num_gpus: float,
-) -> Handle:
-    """Start the actor beside the driver and wait until its ledger is read. Raises what its start raised.
+class SharedTeacher:
+    """The actor, as the driver holds it. Raises what the actor's start raised.
 
     It takes no CPU slot, so that it never keeps a trial from being placed. It restarts after a crash
-    and repeats the calls that were under way: the ledger makes that safe.
+    and repeats the calls that were under way: the ledger makes that safe. A restart needs the module
+    again, so the driver keeps a reference to it.
     """
-    options = {"num_cpus": 0, "num_gpus": num_gpus, "max_restarts": -1, "max_task_retries": -1}
-    device = "cuda" if num_gpus else "cpu"
-    handle: Handle = ray.remote(**options)(TeacherActor).remote(  # type: ignore[call-overload]
-        module, task, response, str(ledger_folder), max_queries, device
-    )
-    ray.get(handle.accounts.remote())
-    return handle
+
+    def __init__(
+        self,
+        module: nn.Module,
+        task: Task,
+        response: str,
+        ledger_folder: Path,
+        max_queries: int | None,
+        num_gpus: float,
+    ) -> None:
+        self._module = ray.put(module)
+        options = {"num_cpus": 0, "num_gpus": num_gpus, "max_restarts": -1, "max_task_retries": -1}
+        actor = ray.remote(**options)(TeacherActor)  # type: ignore[call-overload]
+        device = "cuda" if num_gpus else "cpu"
+        self.handle: Handle = actor.remote(
+            [self._module], task, response, str(ledger_folder), max_queries, device
+        )
+        ray.get(self.handle.accounts.remote())
 
 
 class ActorOracle:

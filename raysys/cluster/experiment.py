@@ -42,7 +42,7 @@ from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, RunState, read_manifest, write_manifest
 from raysys.store.reader import read_run
 from raysys.store.writer import RunWriter
-from raysys.teacher.actor import ActorOracle, SharedTeacher
+from raysys.teacher.actor import ActorOracle, Handle, start_teacher
 
 RETRIES = 2
 """How often a failed trial is tried again, from its checkpoint."""
@@ -51,7 +51,6 @@ FLOOR = 1.5
 """A student must beat chance by this factor to be feasible for the searcher."""
 
 ENVIRONMENT = {
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ side warns on stderr of what `SharedTeacher` takes care of
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths stay what the user meant
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our tables are the record
@@ -174,17 +173,21 @@ class _Run:
         return ended
 
     def _prepare(self) -> Problem:
-        problem = problems.prepare(self._space, self._dataset, self._machine.cache, self._say)
-        card = problem.teacher.card
-        before = self._manifest.teacher
-        if before is not None and before.sha256 != card.sha256:
+        layout, cache = self._layout, self._machine.cache
+        card = self._manifest.teacher
+        if card is None:
+            problem = problems.prepare(self._space, self._dataset, layout, cache, self._say)
+            self._manifest = self._manifest.model_copy(update={"teacher": problem.card})
+            write_manifest(layout, self._manifest)
+            return problem
+        problem = problems.reopen(self._space, self._dataset, layout, card)
+        found = problem.teacher.sha256()
+        if found != card.sha256:
             raise ResumeError(
-                f"cannot resume {self._layout.root}: the teacher changed",
-                f"the run began with {before.sha256[:12]}, now it is {card.sha256[:12]}",
-                "restore the teacher's weights, or start a new run",
+                f"cannot resume {layout.root}: the teacher changed",
+                f"the run began with {card.sha256[:12]}, {layout.teacher} has {found[:12]}",
+                "restore that folder, or start a new run",
             )
-        self._manifest = self._manifest.model_copy(update={"teacher": card})
-        write_manifest(self._layout, self._manifest)
         return problem
 
     @contextlib.contextmanager
@@ -208,22 +211,21 @@ class _Run:
         finally:
             ray.shutdown()
 
-    def _teacher(self, problem: Problem) -> tuple[SharedTeacher, EvalSet, EvalSet]:
+    def _teacher(self, problem: Problem) -> tuple[Handle, EvalSet, EvalSet]:
         cap = self._manifest.caps.get("queries")
         gpus = 0.1 if self._space.resources.gpus_per_trial else 0.0
-        teacher = SharedTeacher(
-            problem.teacher.module,
-            problem.task,
+        teacher = start_teacher(
+            problem.teacher,
             self._space.response,
             self._layout.ledger,
             None if cap is None else int(cap),
             gpus,
         )
-        oracle = ActorOracle(teacher.handle, EVALUATION, problem.evaluation_queries)
+        oracle = ActorOracle(teacher, EVALUATION, problem.evaluation_queries)
         return teacher, *problems.ask_held_out(problem, oracle)
 
     def _search(
-        self, book: RunBook, problem: Problem, teacher: SharedTeacher, val: EvalSet, brakes: "_Brakes"
+        self, book: RunBook, problem: Problem, teacher: Handle, val: EvalSet, brakes: "_Brakes"
     ) -> None:
         space, manifest = self._space, self._manifest
         study = StudySearcher(space, manifest.sampler, manifest.seed, FLOOR / problem.task.num_classes)  # type: ignore[arg-type]
@@ -257,10 +259,10 @@ class _Run:
             self._progress(book, problem),
         )
 
-    def _trainable(self, problem: Problem, teacher: SharedTeacher, val: EvalSet) -> Any:
+    def _trainable(self, problem: Problem, teacher: Handle, val: EvalSet) -> Any:
         resources = self._space.resources
         root, threads = str(self._layout.root), problems.threads(self._space)
-        context = TrialContext(root, problem.task, val, teacher.handle, threads)
+        context = TrialContext(root, problem.task, val, teacher, threads)
         held = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
         return tune.with_resources(tune.with_parameters(trainable, context=context), held)
 

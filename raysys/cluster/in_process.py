@@ -51,10 +51,10 @@ def run_in_process(
     )
     write_manifest(layout, manifest)
     with run_lock(layout), RunWriter(layout) as writer:
-        problem = problems.prepare(space, dataset, machine.cache, watcher.say)
-        manifest = manifest.model_copy(update={"teacher": problem.teacher.card})
+        problem = problems.prepare(space, dataset, layout, machine.cache, watcher.say)
+        manifest = manifest.model_copy(update={"teacher": problem.card})
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        predict = TorchTeacher(problem.teacher.module, device=device).predict
+        predict = TorchTeacher(problem.teacher.open(), device=device).predict
         service = TeacherService(predict, problem.task, config.response, Journal(layout.ledger))
         val, test = problems.ask_held_out(
             problem, LocalOracle(service, EVALUATION, problem.evaluation_queries)

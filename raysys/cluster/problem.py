@@ -17,12 +17,14 @@ from raysys.errors import RaysysError, UsageError
 from raysys.fronts.hypervolume import Reference
 from raysys.fronts.objectives import Objective
 from raysys.oracle import BudgetExhausted, Images, Oracle
-from raysys.records import EvalSet, Scalar, Task, TrialConfig
+from raysys.records import EvalSet, Scalar, Task, TeacherCard, TrialConfig
 from raysys.space.load import digest, to_json
 from raysys.space.schema import Space
 from raysys.space.trial_config import resolve
+from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest
-from raysys.teacher.training import Teacher, find_or_train
+from raysys.teacher.kept import KeptTeacher
+from raysys.teacher.training import find_or_train
 
 EVALUATION_ROWS = 1000
 """Images of one evaluation request."""
@@ -44,9 +46,8 @@ class Problem:
     """The teacher and the held-out images of a run. No trial ever sees a training image."""
 
     task: Task
-    dataset: str
-    dataset_sha256: str
-    teacher: Teacher
+    teacher: KeptTeacher
+    card: TeacherCard
     val: HeldOut
     test: HeldOut
 
@@ -61,8 +62,10 @@ def read_dataset(space: Space, task: Task, data_root: Path) -> Dataset:
     return load_dataset(space.dataset, data_root, task=None if space.task is None else task)
 
 
-def prepare(space: Space, dataset: Dataset, cache: Path, say: Callable[[str], None]) -> Problem:
-    """Find or train the teacher, and split its test set into val and test."""
+def prepare(
+    space: Space, dataset: Dataset, layout: RunLayout, cache: Path, say: Callable[[str], None]
+) -> Problem:
+    """Find or train the teacher, keep a copy in the run, and split its test set into val and test."""
 
     def on_epoch(done: int, epochs: int, loss: float) -> None:
         if done in (1, epochs) or done % max(1, epochs // 5) == 0:
@@ -71,12 +74,18 @@ def prepare(space: Space, dataset: Dataset, cache: Path, say: Callable[[str], No
     teacher = find_or_train(space.teacher, dataset, cache, on_epoch)
     card = teacher.card
     say(f"teacher {card.architecture} {card.id}: accuracy {card.test_accuracy:.2%} on the test split")
+    problem = reopen(space, dataset, layout, card)
+    problem.teacher.keep(teacher.module)
+    return problem
+
+
+def reopen(space: Space, dataset: Dataset, layout: RunLayout, card: TeacherCard) -> Problem:
+    """The problem of a run whose teacher is kept in it."""
     val, test = split_val_test(dataset.test_labels)
     return Problem(
         task=dataset.task,
-        dataset=dataset.name,
-        dataset_sha256=dataset.sha256,
-        teacher=teacher,
+        teacher=KeptTeacher(str(layout.teacher), space.teacher, dataset.task),
+        card=card,
         val=HeldOut(dataset.test_images[val], dataset.test_labels[val]),
         test=HeldOut(dataset.test_images[test], dataset.test_labels[test]),
     )

@@ -23,4 +23,5 @@ def pick(student: nn.Module, candidates: Tensor, n: int) -> Tensor:
     for label in classes.unique():
         members = (classes == label).nonzero()[:, 0]
         turn[members] = torch.arange(len(members), device=turn.device)
-    return order[turn.argsort(stable=True)[:n]]
+    chosen: Tensor = order[turn.argsort(stable=True)[:n]]
+    return chosen

@@ -53,6 +53,11 @@ class RunLayout:
         return self.root / "ledger"
 
     @property
+    def teacher(self) -> Path:
+        """The run's own copy of its teacher."""
+        return self.root / "teacher"
+
+    @property
     def samples(self) -> Path:
         """What the generators make."""
         return self.root / "samples"

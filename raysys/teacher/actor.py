@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import ray
 import torch
 from ray.actor import ActorHandle
-from torch import nn
 
 from raysys.errors import UnreachableError
 from raysys.oracle import BudgetExhausted, Images, Response
-from raysys.records import Account, Task
+from raysys.records import Account
 from raysys.teacher.batcher import Batcher
 from raysys.teacher.journal import Journal
+from raysys.teacher.kept import KeptTeacher
 from raysys.teacher.local import TorchTeacher
 from raysys.teacher.service import Reply, Request, TeacherService, unwrap
 
@@ -34,16 +34,16 @@ class TeacherActor:
 
     def __init__(
         self,
-        module: list[ray.ObjectRef[nn.Module]],
-        task: Task,
+        kept: KeptTeacher,
         response: str,
         ledger_folder: str,
         max_queries: int | None,
         device: str,
     ) -> None:
         torch.set_num_threads(1)
-        predict = TorchTeacher(ray.get(module[0]), device=device).predict
-        self._service = TeacherService(predict, task, response, Journal(Path(ledger_folder)), max_queries)
+        predict = TorchTeacher(kept.open(), device=device).predict
+        journal = Journal(Path(ledger_folder))
+        self._service = TeacherService(predict, kept.task, response, journal, max_queries)
         self._executor = ThreadPoolExecutor(max_workers=1)
         self._batcher: Batcher[tuple[Request, asyncio.Future[Reply]]] = Batcher(MAX_ROWS)
         self._drainer: asyncio.Task[None] | None = None
@@ -75,31 +75,20 @@ class TeacherActor:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
 
-class SharedTeacher:
-    """The actor, as the driver holds it. Raises what the actor's start raised.
+def start_teacher(
+    kept: KeptTeacher, response: str, ledger_folder: Path, max_queries: int | None, num_gpus: float
+) -> Handle:
+    """Start the actor beside the driver and wait until its ledger is read. Raises what its start raised.
 
     It takes no CPU slot, so that it never keeps a trial from being placed. It restarts after a crash
-    and repeats the calls that were under way: the ledger makes that safe. A restart needs the module
-    again, so the driver keeps a reference to it.
+    and repeats the calls that were under way: the ledger makes that safe.
     """
-
-    def __init__(
-        self,
-        module: nn.Module,
-        task: Task,
-        response: str,
-        ledger_folder: Path,
-        max_queries: int | None,
-        num_gpus: float,
-    ) -> None:
-        self._module = ray.put(module)
-        options = {"num_cpus": 0, "num_gpus": num_gpus, "max_restarts": -1, "max_task_retries": -1}
-        actor = ray.remote(**options)(TeacherActor)  # type: ignore[call-overload]
-        device = "cuda" if num_gpus else "cpu"
-        self.handle: Handle = actor.remote(
-            [self._module], task, response, str(ledger_folder), max_queries, device
-        )
-        ray.get(self.handle.accounts.remote())
+    options = {"num_cpus": 0, "num_gpus": num_gpus, "max_restarts": -1, "max_task_retries": -1}
+    actor = ray.remote(**options)(TeacherActor)  # type: ignore[call-overload]
+    device = "cuda" if num_gpus else "cpu"
+    handle: Handle = actor.remote(kept, response, str(ledger_folder), max_queries, device)
+    ray.get(handle.accounts.remote())
+    return handle
 
 
 class ActorOracle:

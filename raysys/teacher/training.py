@@ -26,7 +26,7 @@ from raysys.models.weights import (
     state_sha256,
     write_atomically,
 )
-from raysys.records import TeacherCard
+from raysys.records import Task, TeacherCard
 from raysys.seeding import part_seed
 from raysys.space.schema import Recipe, TeacherSpec
 from raysys.teacher.local import TorchTeacher
@@ -198,6 +198,21 @@ class _Program(nn.Module):
 
 def _own_program(spec: TeacherSpec, dataset: Dataset) -> Teacher:
     path = _existing(str(spec.program))
+    module = open_program(path, spec, dataset.task)
+    sha256 = file_sha256(path)
+    return Teacher(_card(sha256, "program", sha256, module, dataset), module)
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a program's file: it is a teacher's sha256 where there are no named weights."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def open_program(path: Path, spec: TeacherSpec, task: Task) -> Classifier:
+    """The program at `path` behind the normalisation of `spec`, tried on a few images.
+
+    Raises UsageError when it is not trusted, cannot be loaded, or does not fit the task.
+    """
     if not spec.trusted:
         # torch.export.load (2.15) unpickles weights and constants that the archive marks so.
         raise UsageError(
@@ -211,14 +226,14 @@ def _own_program(spec: TeacherSpec, dataset: Dataset) -> Teacher:
         raise UsageError(
             f"cannot load the program {path}", str(error), "was it saved by torch.export.save?"
         ) from None
-    channels, classes = dataset.task.image_shape[0], dataset.task.num_classes
+    channels, classes = task.image_shape[0], task.num_classes
     module = Classifier(program, spec.mean or [0.0] * channels, spec.std or [1.0] * channels)
     for rows in (2, 3):
         try:
-            logits = module(torch.zeros(rows, *dataset.task.image_shape))
+            logits = module(torch.zeros(rows, *task.image_shape))
         except Exception as error:  # whatever the program does
             raise UsageError(
-                f"the program {path} does not take {rows} images {dataset.task.image_shape}",
+                f"the program {path} does not take {rows} images {task.image_shape}",
                 str(error).partition("\n")[0],
                 "export it with a dynamic batch dimension",
             ) from None
@@ -226,8 +241,7 @@ def _own_program(spec: TeacherSpec, dataset: Dataset) -> Teacher:
             raise UsageError(
                 f"the program {path} gives {tuple(logits.shape)} for {rows} images, not {(rows, classes)}"
             )
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Teacher(_card(sha256, "program", sha256, module, dataset), module)
+    return module
 
 
 def _existing(name: str) -> Path:

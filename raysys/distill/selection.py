@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from raysys.distill.evaluation import ROWS
+
 
 @torch.inference_mode()
 def pick(student: nn.Module, candidates: Tensor, n: int) -> Tensor:
@@ -13,14 +15,15 @@ def pick(student: nn.Module, candidates: Tensor, n: int) -> Tensor:
     a class which the teacher sees rarely is not crowded out. The student's mode is kept.
     """
     was_training = student.training
-    probabilities = student.eval()(candidates).softmax(dim=1)
+    student.eval()
+    probabilities = torch.cat([student(part) for part in torch.split(candidates, ROWS)]).softmax(dim=1)
     student.train(was_training)
     top = probabilities.topk(2, dim=1)
     margins = top.values[:, 0] - top.values[:, 1]
     order = margins.argsort(stable=True)
     classes = top.indices[order, 0]
     turn = torch.empty_like(order)
-    for label in classes.unique():
+    for label in range(probabilities.shape[1]):
         members = (classes == label).nonzero()[:, 0]
         turn[members] = torch.arange(len(members), device=turn.device)
     chosen: Tensor = order[turn.argsort(stable=True)[:n]]

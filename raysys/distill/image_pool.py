@@ -42,7 +42,7 @@ class ImagePool:
         Balanced draws weigh an image with 1 / sqrt(images of its class): halfway, on the log scale, to
         equal classes, so that a few images of a rare class are not learnt by heart.
         """
-        if not balance:
+        if not balance or not len(self):  # nothing can be drawn from nothing
             return torch.randperm(len(self), generator=rng)
         counts = torch.bincount(self._labels, minlength=self._num_classes).float()
         weights = counts.clamp_min(1).rsqrt()[self._labels]

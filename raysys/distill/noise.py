@@ -16,6 +16,8 @@ from raysys.data.augment import augment
 
 def structured_noise(n: int, image_shape: tuple[int, int, int], flip: bool, rng: torch.Generator) -> Tensor:
     """`n` images, float32 (n, c, h, w) in [0, 1], drawn from `rng` (a CPU generator)."""
+    if n == 1:  # half of two kinds
+        return structured_noise(2, image_shape, flip, rng)[:1]
     clouds = augment(_clouds(_fields(n - n // 2, image_shape, rng), rng), 1.0, flip, rng)
     partner = clouds[torch.randperm(len(clouds), generator=rng)]
     mask = _blobs(len(clouds), image_shape, rng)

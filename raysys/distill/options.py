@@ -54,7 +54,7 @@ class IdealOptions(MethodOptions):
     passes: int = Field(5, ge=0, le=1000, description="passes over the pool per epoch")
     final_passes: int = Field(50, ge=0, le=10000, description="passes over the whole pool at the end")
     restart: bool = Field(False, description="start the final passes from a fresh student")
-    train_batch: int = Field(128, ge=1, le=65536, description="student's mini-batch")
+    train_batch: int = Field(128, ge=2, le=65536, description="student's mini-batch")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="student's optimizer")
     lr: float = Field(0.05, gt=0, le=10, description="student's learning rate")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="student's weight decay")
@@ -79,7 +79,16 @@ class IdealOptions(MethodOptions):
         return self
 
     def check_task(self, task: Task) -> None:
-        """`batch_size` must be a multiple of the classes: targets are balanced. Raises UsageError."""
+        """`batch_size` must be a multiple of the classes (targets are balanced), sides of 4 (the generator
+        doubles them twice). Raises UsageError.
+        """
+        _, height, width = task.image_shape
+        if height % 4 or width % 4:
+            raise UsageError(
+                f"method ideal cannot make images of {height}x{width} pixels, as {task.dataset} has",
+                "its generator doubles the side twice",
+                "use images whose sides are multiples of 4",
+            )
         if self.batch_size % task.num_classes:
             multiple = max(1, round(self.batch_size / task.num_classes)) * task.num_classes
             raise UsageError(

@@ -73,7 +73,7 @@ class StudentTrainer:
         recipe = self._recipe
         self.student.train()
         total = torch.zeros((), device=self._device)
-        batches = torch.split(pool.order(recipe.balance, rng), recipe.train_batch)
+        batches = _batches(pool.order(recipe.balance, rng), recipe.train_batch)
         for number, indices in enumerate(batches):
             if self._total_passes:
                 share = (self.passes + number / len(batches)) / self._total_passes
@@ -120,6 +120,11 @@ class StudentTrainer:
         if self._average:
             _blend(self._average, self.student, self._recipe.ema, self._steps)
         return loss.detach()
+
+
+def _batches(order: Tensor, size: int) -> list[Tensor]:
+    # Batch norm cannot learn from one image alone: it waits for another pass.
+    return [part for part in torch.split(order, size) if len(part) > 1]
 
 
 def mixup(images: Tensor, targets: Tensor, alpha: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """One trial from the first query to the student, as one function: no Ray, no files, no clock of its own."""
 
 import io
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -88,6 +89,7 @@ def run_trial(
 
 
 def _pack(method: Method, reports: Sequence[Report]) -> bytes:
+    """Four bytes of CRC32, then the state as torch saves it, which has no checksum of its own."""
     buffer = io.BytesIO()
     state = {
         "version": STATE_VERSION,
@@ -95,18 +97,25 @@ def _pack(method: Method, reports: Sequence[Report]) -> bytes:
         "reports": [asdict(report) for report in reports],
     }
     torch.save(state, buffer)
-    return buffer.getvalue()
+    return zlib.crc32(buffer.getbuffer()).to_bytes(4) + buffer.getvalue()
 
 
 def _restore(method: Method, saved: bytes | None) -> list[Report]:
     """Load a saved state into the method; the reports up to it. Never unpickles anything but tensors."""
     if saved is None:
         return []
+    body = saved[4:]
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(saved), weights_only=True)  # noqa: TID251
+        if saved[:4] != zlib.crc32(body).to_bytes(4):
+            raise ValueError("it does not match its checksum")
+        state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)  # noqa: TID251
         version = state["version"]
     except Exception as error:
-        raise CorruptRunError("a trial's saved state cannot be read", str(error)) from error
+        raise CorruptRunError(
+            "a trial's saved state cannot be read",
+            str(error).partition("\n")[0],
+            "without its folder in checkpoints it starts again; the ledger answers what it asked before",
+        ) from error
     if version != STATE_VERSION:
         raise CorruptRunError(
             f"a trial's saved state has version {version}, this raysys reads {STATE_VERSION}",

@@ -29,9 +29,15 @@ Event = dict[str, Any]
 
 
 class Journal:
-    """Appends events for one writer at a time; the file is locked while it is open."""
+    """Appends events for one writer at a time; the file is locked while it is open.
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    Raises StorageError when the file cannot be made, or when another process keeps it locked for longer
+    than `patience_s`.
+    """
+
+    def __init__(
+        self, folder: Path, clock: Callable[[], float] = time.time, patience_s: float = LOCK_PATIENCE_S
+    ) -> None:
         self._path = folder / FILE
         self._clock = clock
         try:
@@ -39,15 +45,19 @@ class Journal:
             self._file = self._path.open("a+b", buffering=0)
         except OSError as error:
             raise _storage_error(self._path, error) from error
-        _lock(self._file, self._path)
+        try:
+            _lock(self._file, self._path, patience_s)
+        except StorageError:
+            self._file.close()
+            raise
         self._end = 0
 
     def replay(self, ledger: Ledger) -> int:
         """Bring `ledger` up to date and cut off a torn tail; returns the bytes cut off. Call once, first."""
-        self._file.seek(0)
-        for event, end in _events(self._file, self._path):
-            apply(ledger, event)
-            self._end = end
+        with self._path.open("rb") as file:
+            for event, end in _events(file, self._path):
+                apply(ledger, event)
+                self._end = end
         size = os.fstat(self._file.fileno()).st_size
         if size > self._end:
             self._file.truncate(self._end)
@@ -116,6 +126,8 @@ def _events(file: BinaryIO, path: Path) -> Iterator[tuple[Event, int]]:
                 "a record in the middle does not match its checksum",
                 "restore the file from a backup; charges after it cannot be trusted",
             )
+        if not line.endswith(b"\n"):
+            return  # torn, or being written just now: another read would find the line's rest
         event = _decode(line)
         if event is None:
             torn = end
@@ -132,7 +144,7 @@ def _encode(event: Event) -> bytes:
 def _decode(line: bytes) -> Event | None:
     checksum, _, rest = line.partition(b" ")
     body = rest[:-1]
-    if not rest.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(body):
+    if checksum != b"%08x" % zlib.crc32(body):
         return None
     event: Event = json.loads(body)
     return event
@@ -168,8 +180,8 @@ def _pack(array: np.ndarray[Any, Any]) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
-    deadline = time.monotonic() + LOCK_PATIENCE_S
+def _lock(file: BinaryIO, path: Path, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -83,7 +83,7 @@ class TeacherService:
     def _answer(self, requests: Sequence[Request], admitted: dict[RequestKey, list[int]]) -> dict[int, Reply]:
         try:
             images = np.concatenate([requests[indices[0]].images for indices in admitted.values()])
-            answers = self._split(self._predict(images), list(admitted))
+            answers = self._split(_checked(self._predict(images), len(images)), list(admitted))
             charges = [Charge(key, key.images, answer) for key, answer in zip(admitted, answers, strict=True)]
             self._journal.append_charges(charges)
         except Exception as error:
@@ -135,6 +135,16 @@ def unwrap(reply: Reply) -> Response | BudgetExhausted:
     if isinstance(reply, RaysysError):
         raise reply
     return reply
+
+
+def _checked(response: Response, n: int) -> Response:
+    probabilities = response.probabilities
+    rows = {len(response.labels), n if probabilities is None else len(probabilities)}
+    if rows != {n}:
+        raise RaysysError(f"the teacher answered {min(rows - {n})} of {n} images", hint="nothing was charged")
+    if probabilities is not None and not np.isfinite(probabilities).all():
+        raise RaysysError("the teacher answered with NaN or infinity", hint="nothing was charged")
+    return response
 
 
 def _failed(error: Exception) -> RaysysError:

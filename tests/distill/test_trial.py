@@ -1,0 +1,243 @@
+import hashlib
+import io
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_trial import TASK, Door, MemoryKeeper, config, held_out, timeless, train
+
+from raysys.distill.trial import Outcome, run_trial
+from raysys.errors import CorruptRunError, UsageError
+from raysys.models.weights import state_sha256
+from raysys.records import Task
+from raysys.teacher.service import LocalOracle
+
+RICH: dict[str, Any] = {
+    "warmup_share": 0.4,
+    "warmup_rounds": 2,
+    "warmup_candidates": 3,
+    "latent_lr": 0.1,
+    "reset_generator": False,
+    "entropy": "batch_marginal",
+    "target_smoothing": 0.1,
+    "augment_query": 0.3,
+    "mixup": 0.2,
+    "ema": 0.5,
+    "self_distill": 0.5,
+    "generations": 2,
+    "final_passes": 3,
+}
+"""Everything that has a state, in one trial."""
+KINDS: dict[str, dict[str, Any]] = {
+    "published": {},
+    "rich": RICH,
+    "restart": {"restart": True, "optimizer": "adamw", "balance": False},
+}
+
+
+def once(folder: Path, **options: Any) -> tuple[Outcome, list[int], int]:
+    """The outcome of a trial on a fresh ledger, the sizes of its requests, and its charge."""
+    with Door(folder) as door:
+        outcome = train(door, config(**options))
+        return outcome, door.teacher.forwards, door.account().charged
+
+
+@pytest.mark.parametrize(
+    ("options", "requests"),
+    [
+        ({}, [20, 20, 10]),
+        ({"query_budget": 60}, [20, 20, 20]),
+        ({"query_budget": 59}, [20, 20, 19]),
+        ({"query_budget": 61}, [20, 20, 20]),
+        ({"query_budget": 20}, [20]),
+        ({"epochs": 1}, [20]),
+        ({"epochs": 6}, [20, 20, 10]),
+        ({"passes": 0, "final_passes": 0}, [20, 20, 10]),
+        ({"warmup_share": 0.5}, [25, 20, 5]),
+        ({"warmup_share": 1.0}, [50]),
+        ({"warmup_share": 1.0, "warmup_rounds": 3}, [17, 16, 17]),
+        ({"warmup_share": 0.5, "warmup_rounds": 3, "warmup_candidates": 2}, [8, 9, 8, 20, 5]),
+        ({"warmup_share": 0.04, "warmup_rounds": 4}, [1, 1, 20, 20, 8]),
+        ({"warmup_share": 0.001}, [20, 20, 10]),
+        ({"warmup_rounds": 5}, [20, 20, 10]),
+    ],
+)
+def test_a_trial_asks_what_its_options_say_and_nothing_else(
+    tmp_path: Path, options: dict[str, Any], requests: list[int]
+) -> None:
+    outcome, asked, charged = once(tmp_path, **options)
+    assert asked == requests, "a batch an epoch, and none while the generator trains"
+    assert charged == sum(requests) <= options.get("query_budget", 50)
+    assert outcome.reports[-1].queries == outcome.reports[-1].pool_size == charged
+
+
+def test_each_report_tells_what_was_charged_until_then(tmp_path: Path) -> None:
+    outcome, _, _ = once(tmp_path, warmup_share=0.2, warmup_rounds=2, final_passes=12)
+    queries = [report.queries for report in outcome.reports]
+    assert queries == [5, 10, 30, 50, 50] + [50] * 4
+    assert [report.step for report in outcome.reports] == list(range(9))
+    assert all(math.isfinite(loss) for report in outcome.reports for loss in report.losses.values())
+    generated = ["generator" in report.losses for report in outcome.reports]
+    assert generated == [False, False, True, True, *[False] * 5], "not once the budget is spent"
+    assert not outcome.student.training
+
+
+@pytest.mark.parametrize(
+    ("max_queries", "requests"),
+    [(50, [20, 20, 10]), (49, [20, 20]), (30, [20]), (20, [20]), (19, []), (0, [])],
+)
+def test_a_run_budget_below_the_trials_ends_it_with_what_it_has(
+    tmp_path: Path, max_queries: int, requests: list[int]
+) -> None:
+    with Door(tmp_path, max_queries=max_queries) as door:
+        outcome = train(door, config())
+        assert door.teacher.forwards == requests
+        assert door.account().charged == outcome.reports[-1].queries == sum(requests)
+    assert len(outcome.reports) == 3 + 2
+    assert all(parameter.isfinite().all() for parameter in outcome.student.parameters())
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_images_are_asked_as_bytes_and_only_once(tmp_path: Path, options: dict[str, Any]) -> None:
+    keeper = MemoryKeeper()
+    with Door(tmp_path) as door:
+        train(door, config(**options), keeper)
+        asked = door.teacher.asked
+    assert all(images.dtype == np.uint8 and images.shape[1:] == TASK.image_shape for images in asked)
+    digests = [hashlib.sha256(image.tobytes()).digest() for images in asked for image in images]
+    assert len(set(digests)) == len(digests)
+    for (_, shown), images in zip(keeper.shown, asked, strict=True):
+        np.testing.assert_array_equal(shown, images[:64])
+
+
+@pytest.mark.parametrize("student", ["mlp", "cnn3"])
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_config_and_seed_decide_the_student(tmp_path: Path, student: str, options: dict[str, Any]) -> None:
+    first, again, other = (
+        once(tmp_path / str(number), seed=seed, student=student, **options)[0]
+        for number, seed in enumerate((3, 3, 4))
+    )
+    assert state_sha256(first.student) == state_sha256(again.student) != state_sha256(other.student)
+    assert timeless(first.reports) == timeless(again.reports)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the save", "after the save"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_interrupted_anywhere_it_ends_with_the_same_student_and_charge(
+    tmp_path: Path, kind: str, after: bool
+) -> None:
+    response = "soft" if kind == "rich" else "hard"
+    what = config(response=response, student="cnn3", **KINDS[kind])
+    with Door(tmp_path / "straight", response) as door:
+        straight = train(door, what)
+        forwards, charged = door.teacher.forwards, door.account().charged
+    for number in range(len(straight.reports)):
+        folder = tmp_path / str(number)
+        keeper = MemoryKeeper(fail_at=number, after=after)
+        with Door(folder, response) as door, pytest.raises(InterruptedError):
+            train(door, what, keeper)
+        before = door.teacher.forwards
+        with Door(folder, response) as door:  # a new process: nothing but the journal and the state
+            resumed = train(door, what, MemoryKeeper(keeper.load()))
+            assert before + door.teacher.forwards == forwards, "what was answered is not computed again"
+            assert door.account().charged == charged
+        assert state_sha256(resumed.student) == state_sha256(straight.student)
+        assert timeless(resumed.reports) == timeless(straight.reports)
+
+
+def test_a_finished_trial_run_again_only_tells_its_reports(tmp_path: Path) -> None:
+    keeper = MemoryKeeper()
+    with Door(tmp_path) as door:
+        first = train(door, config(**RICH), keeper)
+        again = train(door, config(**RICH), MemoryKeeper(keeper.load()))
+        assert len(door.teacher.forwards) == 4
+    assert again.reports == first.reports
+    assert state_sha256(again.student) == state_sha256(first.student)
+
+
+def test_seconds_go_on_after_an_interruption(tmp_path: Path) -> None:
+    ticks = iter(range(1000))
+    keeper = MemoryKeeper(fail_at=1, after=True)
+
+    def run(keeper: MemoryKeeper, attempt: int) -> Outcome:
+        oracle = LocalOracle(door.service, "u00000", 50)
+        clock = lambda: float(next(ticks))  # noqa: E731
+        return run_trial(config(), TASK, oracle, held_out(), keeper, lambda reports: None, clock, attempt)
+
+    with Door(tmp_path) as door:
+        with pytest.raises(InterruptedError):
+            run(keeper, 0)
+        reports = run(keeper, 1).reports
+    assert [report.seconds for report in reports] == [1, 2, 3, 4, 5]
+    assert [report.attempt for report in reports] == [0, 0, 1, 1, 1]
+
+
+def test_a_soft_teacher_teaches_more_than_its_labels(tmp_path: Path) -> None:
+    students = []
+    for response in ("hard", "soft"):
+        with Door(tmp_path / response, response) as door:
+            students.append(state_sha256(train(door, config(response=response)).student))
+    assert students[0] != students[1]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    keeper = MemoryKeeper()
+    with Door(tmp_path_factory.mktemp("state")) as door:
+        train(door, config(), keeper)
+    return keeper.states[1]
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path, state: bytes) -> None:
+    damaged = [b"", state[:3], state[:-1], state + b"x"]
+    for place in range(0, len(state), len(state) // 20):
+        damaged.append(state[:place] + bytes([state[place] ^ 1]) + state[place + 1 :])
+    with Door(tmp_path) as door:
+        for one in damaged:
+            with pytest.raises(CorruptRunError, match="a trial's saved state cannot be read"):
+                train(door, config(), MemoryKeeper(one))
+        assert door.teacher.forwards == []
+
+
+def checked(content: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return zlib.crc32(buffer.getbuffer()).to_bytes(4) + buffer.getvalue()
+
+
+def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
+    with (
+        Door(tmp_path) as door,
+        pytest.raises(CorruptRunError, match=r"has version 99, this raysys reads 1\n"),
+    ):
+        train(door, config(), MemoryKeeper(checked({"version": 99})))
+
+
+class Harmful:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.mark,)
+
+
+def test_no_code_of_a_state_is_run(tmp_path: Path) -> None:
+    mark = tmp_path / "was here"
+    with Door(tmp_path) as door, pytest.raises(CorruptRunError, match="a trial's saved state cannot be read"):
+        train(door, config(), MemoryKeeper(checked({"version": 1, "method": Harmful(mark)})))
+    assert not mark.exists()
+
+
+def test_options_that_do_not_fit_the_task_are_refused_before_any_query(tmp_path: Path) -> None:
+    task = Task("digits", (1, 8, 8), 7, False)
+    with Door(tmp_path) as door:
+        oracle = LocalOracle(door.service, "u00000", 50)
+        with pytest.raises(UsageError, match=r"batch_size=20 does not divide by the 7 classes(?s:.*)=21"):
+            run_trial(config(), task, oracle, held_out(), MemoryKeeper(), lambda reports: None, lambda: 0.0)
+        assert door.account().charged == 0

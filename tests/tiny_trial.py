@@ -1,0 +1,134 @@
+"""A small problem that the tests of the teacher's door and of distillation share."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from raysys.distill.options import parse_options
+from raysys.distill.trial import Outcome, run_trial
+from raysys.oracle import Images, Response
+from raysys.records import Account, EvalSet, Report, Task, TrialConfig
+from raysys.teacher.journal import Journal, read_accounts
+from raysys.teacher.local import TorchTeacher
+from raysys.teacher.service import LocalOracle, TeacherService
+
+TASK = Task("digits", (1, 8, 8), 10, False)
+
+OPTIONS: dict[str, Any] = {
+    "query_budget": 50,
+    "batch_size": 20,
+    "epochs": 3,
+    "g_steps": 2,
+    "g_width": 8,
+    "latent_dim": 8,
+    "passes": 1,
+    "final_passes": 2,
+    "train_batch": 16,
+}
+
+
+def pictures(n: int, seed: int = 0) -> Images:
+    return np.random.default_rng(seed).integers(0, 256, (n, *TASK.image_shape)).astype(np.uint8)
+
+
+def linear(task: Task = TASK, seed: int = 7) -> nn.Module:
+    """A linear network that has an opinion of its own on any noise."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(task.image_shape)), task.num_classes))
+    with torch.no_grad():
+        weight = torch.randn(net[1].weight.shape, generator=torch.Generator().manual_seed(seed))
+        net[1].weight.copy_(weight)
+        net[1].bias.copy_(-weight.sum(dim=1) / 2)
+    return net
+
+
+class CountingTeacher:
+    """A real teacher; `asked` holds the images of each forward."""
+
+    def __init__(self) -> None:
+        self._teacher = TorchTeacher(linear())
+        self.asked: list[Images] = []
+
+    @property
+    def forwards(self) -> list[int]:
+        return [len(images) for images in self.asked]
+
+    def predict(self, images: Images) -> Response:
+        self.asked.append(images)
+        return self._teacher.predict(images)
+
+
+class Door:
+    """A teacher's service over a journal, that can be left and entered again like a new process."""
+
+    def __init__(self, folder: Path, response: str = "hard", max_queries: int | None = None) -> None:
+        self.folder = folder
+        self.teacher = CountingTeacher()
+        self._journal = Journal(folder)
+        self.service = TeacherService(self.teacher.predict, TASK, response, self._journal, max_queries)
+
+    def __enter__(self) -> "Door":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.close()
+
+    def account(self, uid: str = "u00000") -> Account:
+        """What a reader of the journal sees."""
+        return read_accounts(self.folder)[uid]
+
+
+class MemoryKeeper:
+    """Keeps every state; `fail_at` counts saves and, `after` or before keeping it, breaks one of them."""
+
+    def __init__(self, state: bytes | None = None, fail_at: int | None = None, after: bool = False) -> None:
+        self.states = [] if state is None else [state]
+        self.shown: list[tuple[int, Images]] = []
+        self._fail_at = fail_at
+        self._after = after
+        self._saves = 0
+
+    def load(self) -> bytes | None:
+        return self.states[-1] if self.states else None
+
+    def save(self, state: bytes) -> None:
+        fails = self._saves == self._fail_at
+        self._saves += 1
+        if not fails or self._after:
+            self.states.append(state)
+        if fails:
+            raise InterruptedError("pulled the plug")
+
+    def show(self, step: int, samples: Images) -> None:
+        self.shown.append((step, samples))
+
+
+def config(seed: int = 0, response: str = "hard", student: str = "mlp", **options: Any) -> TrialConfig:
+    complete = parse_options("ideal", {**OPTIONS, **options}).model_dump()
+    return TrialConfig("u00000", "ideal", response, student, seed, complete)
+
+
+def held_out(n: int = 20) -> EvalSet:
+    images = pictures(n, seed=99)
+    labels = TorchTeacher(linear()).predict(images).labels
+    return EvalSet(images, np.roll(labels, 1), labels)
+
+
+def train(door: Door, what: TrialConfig, keeper: MemoryKeeper | None = None) -> Outcome:
+    oracle = LocalOracle(door.service, what.uid, int(what.options["query_budget"]))
+    seen: list[Report] = []
+
+    def on_reports(reports: Sequence[Report]) -> None:
+        seen.extend(reports)
+
+    outcome = run_trial(what, TASK, oracle, held_out(), keeper or MemoryKeeper(), on_reports, lambda: 0.0)
+    assert seen == list(outcome.reports), "each report is told once in a row"
+    return outcome
+
+
+def timeless(reports: Sequence[Report]) -> list[Report]:
+    return [replace(report, seconds=0.0) for report in reports]

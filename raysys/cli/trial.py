@@ -84,7 +84,6 @@ def _run(path: Path, space: "Space", config: "TrialConfig", data_root: Path) -> 
         )
 
     machine = Machine(data_root=data_root, cache=default_cache_dir())
-    output.note(f"run {path}")
     return run_in_process(RunLayout.open(path), space, config, machine, Watcher(output.note, on_report))
 
 

@@ -11,7 +11,7 @@ from raysys.cli import common, output
 from raysys.errors import UsageError
 
 if TYPE_CHECKING:
-    from raysys.cluster.experiment import Ended
+    from raysys.cluster.brakes import Ended
     from raysys.cluster.machine import Machine
     from raysys.space.schema import Space
 
@@ -129,7 +129,6 @@ def _start(
     from raysys.cluster.experiment import start_run
     from raysys.store.layout import RunLayout
 
-    output.note(f"run {path}")
     return start_run(
         RunLayout.open(path),
         space,
@@ -147,7 +146,6 @@ def _resume(
     from raysys.cluster.experiment import resume_run
     from raysys.store.layout import RunLayout
 
-    output.note(f"run {path}")
     return resume_run(
         RunLayout.open(path),
         machine,

@@ -36,8 +36,11 @@ def run_in_process(
     layout: RunLayout, space: Space, config: TrialConfig, machine: Machine, watcher: Watcher
 ) -> TrialRecord:
     """Run `config` in a new run folder and test its student. Raises UsageError when the folder exists."""
-    dataset = problems.read_dataset(space, check_space(space), machine.data_root)
+    task = check_space(space)
+    problems.check_networks(space, task)
+    dataset = problems.read_dataset(space, task, machine.data_root)
     claim(layout)
+    watcher.say(f"run {layout.root}")
     torch.set_num_threads(problems.threads(space))
     manifest = problems.new_manifest(
         space,

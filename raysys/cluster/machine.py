@@ -1,11 +1,15 @@
 """Where a run works and where it lies: nothing here changes what its trials find."""
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from raysys.cluster.progress import Mode
-from raysys.errors import StorageError, UsageError
+from raysys.errors import StorageError, UnreachableError, UsageError
 from raysys.store.layout import RunLayout
+
+CONNECT_S = 5.0
+"""How long a cluster's head may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,19 @@ class Machine:
     time_s: float | None = None
     max_failures: float = 0.1
     progress: Mode = "auto"
+
+
+def check_address(address: str) -> None:
+    """Refuse a HOST:PORT where nobody listens; Ray would try for minutes. Raises UnreachableError."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise UnreachableError(
+            f"no Ray cluster at {address}", str(error), "start one there, or use --address local"
+        ) from None
 
 
 def claim(layout: RunLayout) -> None:

@@ -16,6 +16,7 @@ from raysys.distill.options import parse_options
 from raysys.errors import RaysysError, UsageError
 from raysys.fronts.hypervolume import Reference
 from raysys.fronts.objectives import Objective
+from raysys.models.classifiers import build_classifier
 from raysys.oracle import BudgetExhausted, Images, Oracle
 from raysys.records import EvalSet, Scalar, Task, TeacherCard, TrialConfig
 from raysys.space.load import digest, to_json
@@ -153,6 +154,13 @@ def new_manifest(
         versions={name: version(name) for name in PACKAGES},
         dataset={"name": dataset.name, "sha256": dataset.sha256, "root": str(data_root)},
     )
+
+
+def check_networks(space: Space, task: Task) -> None:
+    """Refuse architectures that do not exist or do not fit the task. Raises UsageError."""
+    for name in (space.student, space.teacher.architecture):
+        if name is not None:
+            build_classifier(name, task, seed=0)
 
 
 def check_cap(max_queries: int | None, space: Space, evaluation: int) -> None:

@@ -35,13 +35,17 @@ class Status:
     hypervolume: float
     best: float
     elapsed_s: float
+    kept: int = 0
 
     @property
     def left_s(self) -> float | None:
-        """Seconds left if the trials go on as before; None while that is unknown."""
-        done = sum(self.counts.get(status, 0) for status in TrialStatus if status.ended)
+        """Seconds left if the trials go on as before; None while that is unknown.
+
+        `kept` trials had ended before this session and say nothing about its speed.
+        """
+        done = sum(self.counts.get(status, 0) for status in TrialStatus if status.ended) - self.kept
         started = done + 0.5 * self.counts.get(TrialStatus.RUNNING, 0)
-        return self.elapsed_s * (self.trials - started) / started if done else None
+        return self.elapsed_s * (self.trials - self.kept - started) / started if done > 0 else None
 
     def line(self, name: str) -> str:
         """The status line of a terminal."""
@@ -80,6 +84,7 @@ def run_status(
     cap: int | None,
     reference: Reference,
     elapsed_s: float,
+    kept: int,
 ) -> Status:
     """The status of a run from its trials' records."""
     rows = list(records.values())
@@ -98,6 +103,7 @@ def run_status(
         hypervolume=front.hypervolume,
         best=max((accuracy[index] for index in front.members), default=0.0),
         elapsed_s=elapsed_s,
+        kept=kept,
     )
 
 

@@ -33,6 +33,8 @@ FINAL_REPORTS = 5
 """How often a final phase stops for a report and a checkpoint."""
 SAMPLES = 64
 """Images of a batch that are shown."""
+NOISE_AT_ONCE = 4096
+"""Noise images made together; a warm-up of a large budget would not fit into memory."""
 
 
 class Ideal(Method):
@@ -80,9 +82,9 @@ class Ideal(Method):
         options = self._options
         self._round += 1
         until = round(options.warmup_share * options.query_budget * self._round / options.warmup_rounds)
-        n = min(self.remaining, until - self.queries)
+        block = max(1, NOISE_AT_ONCE // options.warmup_candidates)
         samples = None
-        if n > 0:
+        while (n := min(self.remaining, until - self.queries, block)) > 0:
             noise = structured_noise(
                 n * options.warmup_candidates, self.task.image_shape, self.task.flip, self._rng
             )
@@ -139,7 +141,7 @@ class Ideal(Method):
 
     def _passes(self) -> float:
         loss = 0.0
-        for _ in range(self._options.passes if len(self._pool) else 0):
+        for _ in range(self._options.passes):
             loss = self._trainer.run_pass(self._pool, self._rng)
         return loss
 
@@ -154,7 +156,9 @@ class Ideal(Method):
 
     def _fresh_student(self) -> nn.Module:
         seed = part_seed(self._config.seed, f"student/{self._generation}")
-        return build_classifier(self._config.student, self.task, seed=seed).to(self._device)
+        student: nn.Module = build_classifier(self._config.student, self.task, seed=seed).to(self._device)
+        # Channels last: up to half the time of a convolution on a CPU.
+        return student.to(memory_format=torch.channels_last)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Method.state_dict`."""

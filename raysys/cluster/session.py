@@ -1,0 +1,223 @@
+"""One driver's work on a run: teacher, search, trials and store joined on Ray Tune."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from ray import tune
+
+from raysys.cluster import problem as problems
+from raysys.cluster.brakes import Brakes, Ended
+from raysys.cluster.callbacks import Recorder, RunStopper
+from raysys.cluster.final import finish
+from raysys.cluster.machine import Machine
+from raysys.cluster.plan import budget_range
+from raysys.cluster.problem import Problem
+from raysys.cluster.progress import ProgressPrinter, run_status
+from raysys.cluster.ray_cluster import ray_session, trials_at_once
+from raysys.cluster.run_book import RunBook
+from raysys.cluster.signals import SoftStop
+from raysys.cluster.trainable import TrialContext, trainable
+from raysys.data.datasets import Dataset
+from raysys.errors import ResumeError
+from raysys.records import EVALUATION, EvalSet, TrialRecord
+from raysys.search.study_searcher import StudySearcher, Suggestion
+from raysys.search.tune_searcher import TuneSearcher
+from raysys.seeding import trial_seed
+from raysys.space.schema import Space
+from raysys.store.layout import RunLayout
+from raysys.store.manifest import Manifest, write_manifest
+from raysys.store.writer import RunWriter
+from raysys.teacher.actor import ActorOracle, Handle, start_teacher
+
+RETRIES = 2
+"""How often a failed trial is tried again, from its checkpoint."""
+
+FLOOR = 1.5
+"""A student must beat chance by this factor to be feasible for the searcher."""
+
+
+class Session:
+    """The parts of one run while one driver works on it."""
+
+    def __init__(
+        self,
+        layout: RunLayout,
+        manifest: Manifest,
+        space: Space,
+        dataset: Dataset,
+        machine: Machine,
+        say: Callable[[str], None],
+    ) -> None:
+        self._layout = layout
+        self._manifest = manifest
+        self._space = space
+        self._dataset = dataset
+        self._machine = machine
+        self._say = say
+        self._start = time.monotonic()
+
+    def go(self, records: list[TrialRecord]) -> Ended:
+        """Prepare the teacher, run what is left, finish."""
+        problem = self._prepare()
+        with (
+            RunWriter(self._layout) as writer,
+            ray_session(self._machine.address),
+            SoftStop(self._say) as soft,
+        ):
+            book = RunBook(writer, records, time.monotonic)
+            concurrent = trials_at_once(self._space.resources, self._machine.concurrent)
+            teacher, val, test = self._teacher(problem)
+            brakes = Brakes(soft, self._machine, self._manifest, book, self._elapsed)
+            if sum(record.status.ended for record in records) < self._manifest.trials:
+                self._search(book, problem, teacher, val, brakes, concurrent)
+            book.interrupt()
+            ended = brakes.ended(self._cap_reached(book, problem))
+            finish(self._layout, self._manifest, book, problem.task, test, ended.state)
+        return ended
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._start
+
+    def _prepare(self) -> Problem:
+        layout, cache = self._layout, self._machine.cache
+        card = self._manifest.teacher
+        if card is None:
+            problem = problems.prepare(self._space, self._dataset, layout, cache, self._say)
+            self._manifest = self._manifest.model_copy(update={"teacher": problem.card})
+            write_manifest(layout, self._manifest)
+            return problem
+        problem = problems.reopen(self._space, self._dataset, layout, card)
+        found = problem.teacher.sha256()
+        if found != card.sha256:
+            raise ResumeError(
+                f"cannot resume {layout.root}: the teacher changed",
+                f"the run began with {card.sha256[:12]}, {layout.teacher} has {found[:12]}",
+                "restore that folder, or start a new run",
+            )
+        return problem
+
+    def _teacher(self, problem: Problem) -> tuple[Handle, EvalSet, EvalSet]:
+        cap = self._manifest.caps.get("queries")
+        gpus = 0.1 if self._space.resources.gpus_per_trial else 0.0
+        teacher = start_teacher(
+            problem.teacher,
+            self._space.response,
+            self._layout.ledger,
+            None if cap is None else int(cap),
+            gpus,
+        )
+        oracle = ActorOracle(teacher, EVALUATION, problem.evaluation_queries)
+        return teacher, *problems.ask_held_out(problem, oracle)
+
+    def _search(
+        self,
+        book: RunBook,
+        problem: Problem,
+        teacher: Handle,
+        val: EvalSet,
+        brakes: Brakes,
+        concurrent: int,
+    ) -> None:
+        space, manifest = self._space, self._manifest
+        study = StudySearcher(space, manifest.sampler, manifest.seed, FLOOR / problem.task.num_classes)  # type: ignore[arg-type]
+        study.replay(book.records.values())
+        ended = sum(record.status.ended for record in book.records.values())
+
+        def on_suggest(suggestion: Suggestion) -> dict[str, Any]:
+            known = book.records.get(suggestion.uid)
+            seed = trial_seed(manifest.seed, suggestion.number)
+            config = (
+                known.config
+                if known
+                else problems.complete_config(space, dict(suggestion.values), suggestion.uid, seed)
+            )
+            book.suggested(config)
+            return asdict(config)
+
+        searcher = TuneSearcher(
+            study,
+            on_suggest,
+            manifest.trials - ended,
+            more=lambda: not self._cap_reached(book, problem),
+        )
+        _fit(
+            self._layout,
+            self._trainable(problem, teacher, val),
+            searcher,
+            concurrent,
+            book,
+            brakes,
+            self._progress(book, problem),
+        )
+
+    def _trainable(self, problem: Problem, teacher: Handle, val: EvalSet) -> Any:
+        resources = self._space.resources
+        root, threads = str(self._layout.root), problems.threads(self._space)
+        context = TrialContext(root, problem.task, val, teacher, threads)
+        held = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
+        return tune.with_resources(tune.with_parameters(trainable, context=context), held)
+
+    def _progress(self, book: RunBook, problem: Problem) -> Callable[[bool], None]:
+        printer = ProgressPrinter(self._machine.progress, self._layout.root.name, time.monotonic)
+        manifest = self._manifest
+        cap = manifest.caps.get("queries")
+        kept = sum(record.status.ended for record in book.records.values())
+        worst = problem.evaluation_queries + manifest.trials * budget_range(self._space)[1]
+
+        def tick(last: bool = False) -> None:
+            if last or printer.due:
+                printer.show(
+                    run_status(
+                        book.records,
+                        manifest.trials,
+                        problem.evaluation_queries,
+                        worst,
+                        None if cap is None else int(cap),
+                        manifest.reference,
+                        self._elapsed(),
+                        kept,
+                    )
+                )
+            if last:
+                printer.close()
+
+        return tick
+
+    def _cap_reached(self, book: RunBook, problem: Problem) -> bool:
+        cap = self._manifest.caps.get("queries")
+        if cap is None:
+            return False
+        spent = problem.evaluation_queries + sum(record.queries for record in book.records.values())
+        return cap - spent < budget_range(self._space)[0]
+
+
+def _fit(
+    layout: RunLayout,
+    trial: Any,
+    searcher: TuneSearcher,
+    concurrent: int,
+    book: RunBook,
+    brakes: Brakes,
+    progress: Callable[..., None],
+) -> None:
+    """Let Tune run the trials; whatever it prints goes to the run's log."""
+    tuner = tune.Tuner(
+        trial,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, num_samples=-1, max_concurrent_trials=concurrent, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(
+            name=f"session-{int(time.time())}",
+            storage_path=str(layout.tune),
+            verbose=0,
+            callbacks=[Recorder(book, progress)],
+            stop=RunStopper(brakes.reason),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+        ),
+    )
+    with layout.log.open("a") as log, contextlib.redirect_stdout(log):
+        tuner.fit()
+    progress(True)

@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: demo test test-fast check browser picture clean
+.DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
 	$(BIN)/python -m raysys.tune --space digits
@@ -37,9 +38,9 @@ CHROMIUM := chromium-headless-shell chromium chromium-browser google-chrome
 browser:
 	@if [ -n "$$RAYSYS_CHROMIUM" ] || which $(CHROMIUM) | grep -q .; then :; \
 	elif [ "$$(id -u)" = 0 ] && which apt-get >/dev/null; then \
-	  apt-get update -qq; \
-	  apt-get install -y -qq --no-install-recommends chromium-headless-shell || \
-	  apt-get install -y -qq --no-install-recommends chromium || \
+	  export DEBIAN_FRONTEND=noninteractive; apt-get update -qq; \
+	  apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null || \
+	  apt-get install -y -qq --no-install-recommends chromium >/dev/null || \
 	  echo "Chromium could not be installed; install it yourself, or set RAYSYS_CHROMIUM to its path"; \
 	else echo "no Chromium for the browser tests: install the package chromium, or set RAYSYS_CHROMIUM"; fi
 

@@ -29,7 +29,7 @@ RICH: dict[str, Any] = {
     "ema": 0.5,
     "self_distill": 0.5,
     "generations": 2,
-    "final_passes": 3,
+    "epochs": 2,
 }
 """Everything that has a state, in one trial."""
 KINDS: dict[str, dict[str, Any]] = {

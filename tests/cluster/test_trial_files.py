@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from edge_runs import config
+from PIL import Image
+
+from raysys.cluster.trial_files import SIDE, TrialFiles, contact_sheet
+from raysys.errors import StorageError
+from raysys.models.classifiers import build_classifier
+from raysys.models.weights import load_safetensors, state_sha256
+from raysys.records import Task
+from raysys.store.layout import RunLayout
+
+TASK = Task("digits", (1, 8, 8), 10, False)
+
+
+def files(root: Path, uid: str = "u00000") -> TrialFiles:
+    return TrialFiles(RunLayout(root), uid)
+
+
+def test_a_sheet_has_8_pictures_a_row_and_black_where_none_is() -> None:
+    images = np.arange(1, 11, dtype=np.uint8).reshape(10, 1, 1, 1).repeat(2, axis=2).repeat(3, axis=3)
+    sheet = contact_sheet(images)
+    first = np.repeat(np.arange(1, 9), 3)
+    second = np.repeat([9, 10, 0, 0, 0, 0, 0, 0], 3)
+    assert sheet.dtype == np.uint8
+    assert sheet.tolist() == [first.tolist()] * 2 + [second.tolist()] * 2
+
+
+def test_colours_and_pixels_stay_where_they_are() -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(1, 3, 2, 2)
+    sheet = contact_sheet(image)
+    assert sheet.shape == (2, 16, 3)
+    assert sheet[:, :2].tolist() == [[[0, 4, 8], [1, 5, 9]], [[2, 6, 10], [3, 7, 11]]]
+    assert not sheet[:, 2:].any()
+
+
+def test_a_sheet_shows_64_pictures_at_most() -> None:
+    assert contact_sheet(np.zeros((200, 1, 8, 8), np.uint8)).shape == (64, 64)
+
+
+def test_samples_are_pictures_large_enough_to_look_at(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (10, 1, 8, 8)).astype(np.uint8)
+    files(tmp_path).show(3, images)
+    with Image.open(tmp_path / "samples" / "u00000" / "00003.png") as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape[1] >= SIDE
+    scale = pixels.shape[1] // 64
+    np.testing.assert_array_equal(pixels[::scale, ::scale], contact_sheet(images))
+
+
+def test_attempts_are_counted_across_processes_and_trials(tmp_path: Path) -> None:
+    assert [files(tmp_path).next_attempt() for _ in range(3)] == [0, 1, 2]
+    assert files(tmp_path, "u00001").next_attempt() == 0
+
+
+def test_the_newest_state_comes_back(tmp_path: Path) -> None:
+    assert files(tmp_path).load() is None
+    for state in (b"first", b"second"):
+        files(tmp_path).save(state)
+    assert files(tmp_path).load() == b"second"
+    assert files(tmp_path, "u00001").load() is None
+
+
+def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    files(tmp_path).save(b"first")
+    (tmp_path / "checkpoints" / "u00000" / ".state.pt.tmp").mkdir()
+    with pytest.raises(StorageError, match="cannot write"):
+        files(tmp_path).save(b"second")
+    assert files(tmp_path).load() == b"first"
+
+
+def test_a_saved_student_is_the_one_its_hash_names(tmp_path: Path) -> None:
+    student, other = (build_classifier("cnn3", TASK, seed=seed) for seed in (0, 1))
+    with torch.no_grad():
+        student(torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)))  # moves its statistics
+    digest = files(tmp_path).save_student(student, config(0))
+    load_safetensors(other, tmp_path / "students" / "u00000" / "weights.safetensors")
+    assert digest == state_sha256(student) == state_sha256(other)
+    saved = json.loads((tmp_path / "students" / "u00000" / "config.json").read_text())
+    assert saved["uid"] == "u00000"
+    assert saved["options"] == config(0).options

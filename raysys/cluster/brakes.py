@@ -34,6 +34,8 @@ class Brakes:
         """Empty while the run should go on."""
         if self._soft.signal:
             return f"interrupted by {self._soft.signal.name}"
+        if self._book.trouble:
+            return self._book.trouble
         time_s = self._machine.time_s
         if time_s is not None and self._clock() > time_s:
             return f"the time of {time_s:g} s is over"
@@ -48,6 +50,8 @@ class Brakes:
         done = sum(record.status.ended for record in self._book.records.values())
         if self._soft.signal:
             return Ended(RunState.INTERRUPTED, self._soft.exit_code, reason)
+        if self._book.trouble:
+            return Ended(RunState.INTERRUPTED, 1, reason)
         if self._book.share_failed(self._manifest.trials) > self._machine.max_failures:
             return Ended(RunState.FAILED, 3, reason)
         if done >= self._manifest.trials:

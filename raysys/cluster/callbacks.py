@@ -1,6 +1,7 @@
 """Tune's events, translated for the run book; and the question whether the run should end."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback, Stopper
@@ -25,12 +26,19 @@ class Recorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """The trial reports; its last report ends it at once, so that nothing can come in between."""
+        """The trial reports; its last result ends it at once, so that nothing can come in between."""
         uid = trial.config["uid"]
-        self._book.reported([Report(**row) for row in result["reports"]])
-        if result.get("status") == "finished" and uid not in self._ended:
-            self._ended.add(uid)
-            self._book.ended(uid, TrialStatus.FINISHED, weights_sha256=result["weights_sha256"])
+        if result["reports"]:
+            self._book.reported([Report(**row) for row in result["reports"]])
+        if uid in self._ended:  # Tune may repeat a last result
+            return
+        match result.get("status"):
+            case "finished":
+                self._ended.add(uid)
+                self._book.ended(uid, TrialStatus.FINISHED, weights_sha256=result["weights_sha256"])
+            case "interrupted":
+                self._ended.add(uid)
+                self._book.troubled(uid, result["error"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial failed for good, after its retries."""
@@ -65,7 +73,7 @@ class RunStopper(Stopper):
 
 def error_text(trial: Trial) -> str:
     """What happened to a failed trial: the error's own line first, then the whole text."""
-    text = str(trial.get_error() or "unknown error").strip()
+    path = Path(trial.error_file) if trial.error_file else None
+    text = path.read_text().strip() if path and path.exists() else "the trial's worker died"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = next((line for line in reversed(lines) if not line.startswith(("The above", "For more"))), text)
-    return f"{last}\n{text}"
+    return f"{lines[-1]}\n{text}"

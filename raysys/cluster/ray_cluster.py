@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import ray
 
@@ -22,8 +23,11 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(address: str) -> Iterator[None]:
-    """Ray at `address` (`local` starts one for this process). Raises UnreachableError."""
+def ray_session(address: str, log: Path) -> Iterator[None]:
+    """Ray at `address` (`local` starts one for this process), telling `log` what it has to tell.
+
+    Raises UnreachableError.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -37,10 +41,13 @@ def ray_session(address: str) -> Iterator[None]:
         raise UnreachableError(
             f"no Ray cluster at {address}", str(error), "start one, or use --address local"
         ) from error
+    told = logging.getLogger("ray")
+    told.handlers = [logging.FileHandler(log)]
     try:
         yield
     finally:
         ray.shutdown()
+        told.handlers = []
 
 
 def trials_at_once(each: Resources, asked: int | None) -> int:

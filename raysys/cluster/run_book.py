@@ -11,7 +11,9 @@ FLUSH_S = 1.0
 
 
 class RunBook:
-    """Trials by uid. `suggested` is durable before it returns, so that no trial starts unrecorded.
+    """Trials by uid; `trouble` says why the run cannot go on.
+
+    `suggested` is durable before it returns, so that no trial starts unrecorded.
 
     Reports may come twice (a restarted trial sends its earlier ones again); the store keeps one of each.
     """
@@ -21,6 +23,7 @@ class RunBook:
         self._writer = writer
         self._clock = clock
         self._flushed = clock()
+        self.trouble = ""
 
     def suggested(self, config: TrialConfig) -> None:
         """A trial will start, anew or again. Raises StorageError."""
@@ -49,6 +52,11 @@ class RunBook:
     def ended(self, uid: str, status: TrialStatus, error: str = "", weights_sha256: str = "") -> None:
         """A trial ended."""
         self._write(replace(self.records[uid], status=status, error=error, weights_sha256=weights_sha256))
+
+    def troubled(self, uid: str, why: str) -> None:
+        """A trial met what no trial can mend (a full disk, a lost teacher): the run should end."""
+        self.trouble = why
+        self.ended(uid, TrialStatus.INTERRUPTED)
 
     def interrupt(self) -> None:
         """Whatever has not ended is interrupted: a resume goes on with it."""

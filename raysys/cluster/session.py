@@ -64,7 +64,7 @@ class Session:
         problem = self._prepare()
         with (
             RunWriter(self._layout) as writer,
-            ray_session(self._machine.address),
+            ray_session(self._machine.address, self._layout.log),
             SoftStop(self._say) as soft,
         ):
             book = RunBook(writer, records, time.monotonic)

@@ -9,6 +9,7 @@ import torch
 from ray import tune
 
 from raysys.cluster.one_trial import run_one
+from raysys.errors import StorageError, UnreachableError
 from raysys.records import EvalSet, Report, Task, TrialConfig
 from raysys.store.layout import RunLayout
 from raysys.teacher.actor import ActorOracle, Handle
@@ -26,25 +27,29 @@ class TrialContext:
 
 
 def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
-    """One trial on a worker. Each result carries its new reports; the last one also `status: finished`."""
+    """One trial on a worker. Each result carries its new reports; the last one also a `status`."""
     trial = TrialConfig(**config)
     torch.set_num_threads(context.threads)
 
     def send(reports: Sequence[Report]) -> None:
         tune.report(_result(reports))
 
-    outcome = run_one(
-        trial,
-        context.task,
-        lambda uid, budget: ActorOracle(context.teacher, uid, budget),
-        context.val,
-        RunLayout.open(context.root),
-        send,
-        time.monotonic,
-    )
-    tune.report(
-        {**_result(outcome.reports[-1:]), "status": "finished", "weights_sha256": outcome.weights_sha256}
-    )
+    try:
+        outcome = run_one(
+            trial,
+            context.task,
+            lambda uid, budget: ActorOracle(context.teacher, uid, budget),
+            context.val,
+            RunLayout.open(context.root),
+            send,
+            time.monotonic,
+        )
+    except (StorageError, UnreachableError) as error:
+        # Not the trial's fault: the run should end, and a resume go on with the trial.
+        tune.report({"uid": trial.uid, "reports": [], "status": "interrupted", "error": str(error)})
+        return
+    last = _result(outcome.reports[-1:])
+    tune.report({**last, "status": "finished", "weights_sha256": outcome.weights_sha256})
 
 
 def _result(reports: Sequence[Report]) -> dict[str, Any]:

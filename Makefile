@@ -27,11 +27,11 @@ $(VENV)/bin/python:
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable .
-	touch $@
+	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) --editable ".[dev]"
-	touch $@
+	@touch $@
 
 # The browser tests need a Chromium; where it cannot be installed they are skipped (in CI they fail).
 CHROMIUM := chromium-headless-shell chromium chromium-browser google-chrome

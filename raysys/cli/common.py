@@ -26,7 +26,7 @@ PerTrial = Annotated[
 DataRoot = Annotated[
     Path | None, typer.Option(help="folder of data sets", envvar="RAYSYS_DATA_ROOT", show_envvar=True)
 ]
-Storage = Annotated[Path, typer.Option(envvar="RAYSYS_STORAGE", help="the folder that holds the runs")]
+Storage = Annotated[str, typer.Option(envvar="RAYSYS_STORAGE", help="the folder that holds the runs")]
 Name = Annotated[str | None, typer.Option(help="the run's name [default: SPACE-UTC time]")]
 Cpus = Annotated[float | None, typer.Option(min=0, help="CPUs of a trial; its threads")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="shrink the space so that it ends in minutes")]
@@ -83,9 +83,9 @@ def data_root_or_default(root: Path | None) -> Path:
     return (root or default_data_root()).expanduser().absolute()
 
 
-def run_path(storage: Path, name: str | None, space: str, suffix: str = "") -> Path:
+def run_path(storage: str, name: str | None, space: str, suffix: str = "") -> Path:
     """The folder of a new run. Raises UsageError for a name that is no plain folder name."""
-    if "://" in str(storage):
+    if "://" in storage:
         raise UsageError(
             f"cannot write runs to {storage}", "only local and mounted folders so far", "use --storage DIR"
         )
@@ -96,7 +96,7 @@ def run_path(storage: Path, name: str | None, space: str, suffix: str = "") -> P
             "it becomes a folder below --storage",
             "use letters, digits, '.', '_' and '-'",
         )
-    return storage.expanduser().absolute() / chosen
+    return Path(storage).expanduser().absolute() / chosen
 
 
 def parse_duration(text: str) -> float:

@@ -30,7 +30,7 @@ class Check:
 
 
 def doctor(
-    storage: Storage = Path("runs"),
+    storage: Storage = "runs",
     data_root: DataRoot = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
@@ -42,7 +42,7 @@ def doctor(
         *map(_package, PACKAGES),
         _processors(),
         _ray(),
-        _folder("storage", storage),
+        _folder("storage", Path(storage)),
         _folder("cache", default_cache_dir()),
         _data_sets(data_root_or_default(data_root)),
         _chromium(),

@@ -27,7 +27,7 @@ def trial(
     response: common.ResponseKind = None,
     queries_per_trial: common.PerTrial = None,
     cpus_per_trial: common.Cpus = None,
-    storage: common.Storage = Path("runs"),
+    storage: common.Storage = "runs",
     name: common.Name = None,
     data_root: common.DataRoot = None,
     settings: common.Settings = None,

@@ -52,7 +52,7 @@ def tune(
     cpus_per_trial: common.Cpus = None,
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial, e.g. 0.25")] = None,
     address: Annotated[str, typer.Option(help="local, auto or HOST:PORT of a Ray cluster")] = "local",
-    storage: common.Storage = Path("runs"),
+    storage: common.Storage = "runs",
     name: common.Name = None,
     data_root: common.DataRoot = None,
     settings: common.Settings = None,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -53,12 +54,12 @@ def run_in_process(
         caps={},
     )
     write_manifest(layout, manifest)
-    with run_lock(layout), RunWriter(layout) as writer:
+    with run_lock(layout), RunWriter(layout) as writer, closing(Journal(layout.ledger)) as journal:
         problem = problems.prepare(space, dataset, layout, machine.cache, watcher.say)
         manifest = manifest.model_copy(update={"teacher": problem.card})
         device = "cuda" if torch.cuda.is_available() else "cpu"
         predict = TorchTeacher(problem.teacher.open(), device=device).predict
-        service = TeacherService(predict, problem.task, config.response, Journal(layout.ledger))
+        service = TeacherService(predict, problem.task, config.response, journal)
         val, test = problems.ask_held_out(
             problem, LocalOracle(service, EVALUATION, problem.evaluation_queries)
         )

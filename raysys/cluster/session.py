@@ -65,7 +65,7 @@ class Session:
         with (
             RunWriter(self._layout) as writer,
             ray_session(self._machine.address, self._layout.log),
-            SoftStop(self._say) as soft,
+            SoftStop() as soft,
         ):
             book = RunBook(writer, records, time.monotonic)
             concurrent = trials_at_once(self._space.resources, self._machine.concurrent)

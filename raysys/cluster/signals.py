@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM: once ends a run softly, twice at once."""
 
+import os
 import signal
-from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -14,8 +14,7 @@ class SoftStop:
     Enter it after `ray.init`, which installs a SIGTERM handler of its own.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._before = {}  # type: ignore[var-annotated]
 
@@ -37,7 +36,8 @@ class SoftStop:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         self._restore()
-        self._say("stopping: every trial's state is on disk; the same signal again ends at once")
+        # Not through sys.stderr: the signal may have come in the middle of a write to it.
+        os.write(2, b"\nstopping: every trial's state is on disk; the same signal again ends at once\n")
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -10,7 +10,7 @@ import ray
 import torch
 from ray.actor import ActorHandle
 
-from raysys.errors import UnreachableError
+from raysys.errors import RaysysError, UnreachableError
 from raysys.oracle import BudgetExhausted, Images, Response
 from raysys.records import Account
 from raysys.teacher.batcher import Batcher
@@ -66,7 +66,10 @@ class TeacherActor:
 
     async def _drain(self) -> None:
         while batch := self._batcher.take():
-            replies = await self._in_thread(self._service.serve, [request for request, _ in batch])
+            try:
+                replies = await self._in_thread(self._service.serve, [request for request, _ in batch])
+            except Exception as error:  # a bug: its callers must not wait for ever
+                replies = [RaysysError("the teacher service failed", repr(error))] * len(batch)
             for (_, future), reply in zip(batch, replies, strict=True):
                 if not future.done():
                     future.set_result(reply)

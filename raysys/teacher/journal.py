@@ -1,10 +1,12 @@
-"""The ledger's durable log: one checksummed JSON line an event, appended and fsynced in groups.
+"""The ledger's durable log: one checksummed JSON line a group of charges, appended and fsynced.
 
-A line is `crc32 SP json LF`. Replay rebuilds the ledger; a torn tail (the process died while it wrote)
-is dropped, its requests are asked again; a damaged line before others is an error, never skipped.
+A line is `crc32 SP json LF`; a group is one line, so that it is there as a whole or not at all. Replay
+rebuilds the ledger; a torn tail (the process died while it wrote) is dropped, its requests are asked
+again; a damaged line before others is an error, never skipped.
 """
 
 import base64
+import contextlib
 import fcntl
 import json
 import os
@@ -65,27 +67,28 @@ class Journal:
 
     def append_account(self, uid: str, budget: int) -> None:
         """Record that an account was opened. Raises StorageError."""
-        self._append([{"open": uid, "budget": budget, "time": self._clock()}])
+        self._append({"open": uid, "budget": budget, "time": self._clock()})
 
     def append_charges(self, charges: Sequence[Charge]) -> None:
         """Record answered requests in one durable write: all of them, or none. Raises StorageError."""
-        now = self._clock()
-        self._append([_charge_event(charge, now) for charge in charges])
+        self._append({"charges": [_charge_event(charge) for charge in charges], "time": self._clock()})
 
     def close(self) -> None:
         """Close the file and give back the lock."""
         self._file.close()
 
-    def _append(self, events: Sequence[Event]) -> None:
-        data = b"".join(_encode(event) for event in events)
+    def _append(self, event: Event) -> None:
+        data = _encode(event)
         try:
+            # What a failed write left behind goes first, or the next record would make it a torn middle.
+            self._file.truncate(self._end)
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
             os.fsync(self._file.fileno())
         except OSError as error:
-            # A half-written group must not survive: its requests were not answered.
-            self._file.truncate(self._end)
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._end)
             raise _storage_error(self._path, error) from error
         self._end += len(data)
 
@@ -108,11 +111,10 @@ def read_accounts(folder: Path) -> dict[str, Account]:
 
 def apply(ledger: Ledger, event: Event) -> None:
     """Apply one event to the ledger."""
-    if "open" in event:
-        if not ledger.is_open(event["open"], event["budget"]):
-            ledger.open(event["open"], event["budget"])
-    else:
-        ledger.replay(_charge(event))
+    if "open" in event and not ledger.is_open(event["open"], event["budget"]):
+        ledger.open(event["open"], event["budget"])
+    for charge in event.get("charges", ()):
+        ledger.replay(_charge(charge))
 
 
 def _events(file: BinaryIO, path: Path) -> Iterator[tuple[Event, int]]:
@@ -150,7 +152,7 @@ def _decode(line: bytes) -> Event | None:
     return event
 
 
-def _charge_event(charge: Charge, now: float) -> Event:
+def _charge_event(charge: Charge) -> Event:
     response = charge.response
     event: Event = {
         "uid": charge.key.uid,
@@ -158,7 +160,6 @@ def _charge_event(charge: Charge, now: float) -> Event:
         "digest": charge.key.digest,
         "images": charge.key.images,
         "executed": charge.executed,
-        "time": now,
         "labels": _pack(response.labels.astype(np.uint16)),
     }
     if response.probabilities is not None:

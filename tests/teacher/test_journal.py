@@ -121,12 +121,12 @@ def test_a_tail_torn_at_any_byte_is_dropped_and_writing_goes_on(tmp_path: Path) 
         (torn / FILE).write_bytes(whole[:end])
         rest = known(torn, last)
         assert known(torn, first) == [0, 1]
-        assert rest in ([], [2]), "the answer whose record is torn is not there"
+        assert rest == [], "a group is there as a whole or not at all"
         journal = Journal(torn)
         assert journal.replay(Ledger()) == end - (whole.rfind(b"\n", 0, end) + 1)
         journal.append_charges([later])
         journal.close()
-        assert known(torn, [*first, *last, later]) == [0, 1, *rest, 9]
+        assert known(torn, [*first, *last, later]) == [0, 1, 9]
 
 
 def test_a_tail_of_rubbish_is_dropped(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_tail_of_rubbish_is_dropped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tail", [b"", b"half a li"])
 def test_a_damaged_record_before_others_is_never_skipped(tmp_path: Path, tail: bytes) -> None:
-    path = written(tmp_path, [charge(0), charge(1), charge(2)])
+    path = written(tmp_path, [charge(0)], [charge(1)], [charge(2)])
     content = bytearray(path.read_bytes() + tail)
     lines = content.splitlines(keepends=True)
     second = len(lines[0]) + len(lines[1])

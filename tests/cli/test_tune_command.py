@@ -1,0 +1,135 @@
+"""`raysys tune` and `raysys trial`: what they refuse, before any work."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from raysys.cli.app import main
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own for runs and cache; nobody else's settings."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("RAYSYS_STORAGE", "RAYSYS_DATA_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+REFUSED = [
+    (["--space", "digitz"], 2, ["unknown space 'digitz'", "did you mean: digits?"]),
+    ([], 2, ["no space given", "raysys spaces"]),
+    (["--space", "digits", "-s", "gsteps=3"], 2, ["gsteps", "did you mean: g_steps?"]),
+    (["--space", "digits", "-s", "g_steps=0"], 2, ["g_steps=0", "greater than or equal to 1"]),
+    (["--space", "digits", "-s", "g_steps=many"], 2, ["g_steps='many'", "integer"]),
+    (["--space", "digits", "-s", "g_steps"], 2, ["no value", "key=value"]),
+    (["--space", "digits", "-s", "query_budget=50"], 2, ["query_budget=50", "batch_size=100"]),
+    (["--space", "digits", "-s", "batch_size=123"], 2, ["123", "10 classes", "batch_size=120"]),
+    (["--space", "digits", "--method", "ideel"], 2, ["unknown method 'ideel'", "did you mean: ideal?"]),
+    (["--space", "digits", "--response", "loud"], 2, ["response", "hard", "soft"]),
+    (["--space", "digits", "--queries-per-trial", "20"], 2, ["query_budget=20"]),
+    (["--space", "digits", "-s", "student=lenet6"], 2, ["'lenet6'", "did you mean: lenet5?"]),
+    (["--space", "digits", "--max-queries", "900"], 2, ["--max-queries 900", "at least --max-queries 1097"]),
+    (["--space", "digits", "--time", "soon"], 2, ["--time soon", "30m"]),
+    (["--space", "digits", "--max-failures", "130%"], 2, ["--max-failures 130%"]),
+    (["--space", "digits", "--name", "../up"], 2, ["'../up'", "letters"]),
+    (["--space", "digits", "--storage", "s3://bucket/runs"], 2, ["s3://", "--storage DIR"]),
+    (["--space", "digits", "--address", "127.0.0.1:1"], 6, ["no Ray cluster at 127.0.0.1:1"]),
+    (["--space", "digits", "--extend", "3"], 2, ["--resume"]),
+    (["--resume", "runs/x", "--space", "digits"], 2, ["--space", "--resume"]),
+    (["--resume", "runs/x"], 5, ["cannot resume", "no run.json"]),
+    (
+        ["--space", "mnist", "--data-root", "nowhere"],
+        2,
+        ["data set mnist not found", "nowhere", "--data-root"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "told"), REFUSED, ids=[" ".join(case[0]) for case in REFUSED])
+def test_bad_input_is_refused_and_nothing_is_written(
+    arguments: list[str], code: int, told: list[str], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tune", *arguments]) == code
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.startswith("error: ")
+    for part in told:
+        assert part in streams.err
+    assert not (home / "runs").exists()
+
+
+def test_an_existing_run_is_never_written_over(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = home / "runs" / "mine"
+    mine.mkdir(parents=True)
+    (mine / "note.txt").write_text("keep me")
+    assert main(["tune", "--space", "digits", "--name", "mine"]) == 2
+    assert main(["trial", "--space", "digits", "--name", "mine"]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert [path.name for path in mine.iterdir()] == ["note.txt"]
+
+
+def test_a_corrupt_run_is_not_resumed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = home / "runs" / "bad"
+    bad.mkdir(parents=True)
+    (bad / "run.json").write_text("{")
+    assert main(["tune", "--resume", str(bad)]) == 5
+    assert "run.json" in capsys.readouterr().err
+    assert (bad / "run.json").read_text() == "{"
+
+
+def test_dry_run_shows_the_plan_and_writes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["tune", "--space", "digits", "--dry-run", "--trials", "7", "--queries-per-trial", "1000"]) == 0
+    )
+    shown = capsys.readouterr().out
+    assert "u00004" in shown and "u00005" not in shown
+    assert "at most 7,000 queries" in shown
+    assert list(home.iterdir()) == []
+
+
+def test_print_config_prints_a_space_that_can_be_used(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "--space", "digits", "--print-config", "-s", "g_steps=7", "--trials", "3"]) == 0
+    text = capsys.readouterr().out
+    shown = yaml.safe_load(text)
+    assert shown["options"]["g_steps"] == 7
+    assert shown["trials"] == 3
+    assert "g_steps" not in shown["parameters"]
+    (home / "own.yaml").write_text(text)
+    assert main(["tune", "--space", "own.yaml", "--dry-run"]) == 0
+
+
+def test_settings_win_over_files_and_files_over_the_space(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "a.yaml").write_text("g_steps: 3\npasses: 4\n")
+    (home / "b.yaml").write_text("passes: 6\n")
+    files = ["-c", "a.yaml", "-c", "b.yaml"]
+    assert main(["tune", "--space", "digits", "--print-config", *files, "-s", "g_steps=5"]) == 0
+    options = yaml.safe_load(capsys.readouterr().out)["options"]
+    assert (options["g_steps"], options["passes"]) == (5, 6)
+
+
+@pytest.mark.parametrize("response", ["hard", "soft"])
+def test_a_trial_charges_what_it_reports(
+    response: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--smoke", "--queries-per-trial", "300", "--response", response, "--seed", "3"]
+    assert main(["trial", "--space", "digits", *small, "--name", "one", "--json"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    assert set(one) >= {"uid", "method", "seconds", "test_accuracy", "agreement"}
+    assert (one["response"], one["seed"], one["queries"]) == (response, 3, 300)
+    assert main(["audit", "runs/one", "--json"]) == 0
+    audit = json.loads(capsys.readouterr().out)
+    assert (audit["charged"], audit["orphaned"], audit["mismatches"]) == (300 + 797, 0, [])
+    assert main(["trial", "--space", "digits", *small, "--name", "two", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["weights_sha256"] == one["weights_sha256"]
+
+
+@pytest.mark.parametrize("origin", ["runs/one", "runs/none:u00000"])
+def test_a_repeat_needs_a_trial_that_exists(origin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trial", "--from", origin]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

@@ -136,8 +136,10 @@ class Story(RuleBasedStateMachine):
         return sum(one.images for one in keys if one.uid == uid)
 
     def room(self, uid: str) -> int:
+        """What may still be asked; a restart may have brought a cap below what is charged already."""
         own = self.budgets[uid] - self.committed(uid)
-        return own if self.cap is None else min(own, self.cap - sum(map(self.committed, self.budgets)))
+        left = own if self.cap is None else min(own, self.cap - sum(map(self.committed, self.budgets)))
+        return max(0, left)
 
     @rule(
         account=st.integers(0, 2), sequence=st.integers(0, 4), images=st.integers(1, 30), digest=st.booleans()

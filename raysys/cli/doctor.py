@@ -16,7 +16,6 @@ from raysys.cli.common import DataRoot, Storage, data_root_or_default
 from raysys.errors import CheckError
 
 PACKAGES = ("raysys", "torch", "torchvision", "ray", "optuna", "pyarrow", "streamlit", "plotly", "pydantic")
-CHROMIUMS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome", "chrome")
 MIN_FREE_GB = 5.0
 
 
@@ -101,7 +100,9 @@ def _data_sets(root: Path) -> Check:
 
 
 def _chromium() -> Check:
-    path = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    from raysys.figures.picture import find_chromium
+
+    path = find_chromium()
     if path is None:
         return Check("chromium", "missing", "only the browser tests need it")
     return Check("chromium", "ok", path)

@@ -27,24 +27,23 @@ def ls(
 
     found = discover(storage)
     if json:
-        output.print_json(
-            [
-                {
-                    "name": run.name,
-                    "run": run.path,
-                    "problem": run.problem,
-                    "state": run.state,
-                    "space": run.space,
-                    "created": run.created,
-                    "updated": run.updated and run.updated.isoformat(),
-                    "trials": dict(run.counts),
-                    "queries": {"charged": run.charged},
-                    "front": run.front,
-                    "hypervolume": run.hypervolume,
-                }
-                for run in found
-            ]
-        )
+        rows = [
+            {
+                "name": run.name,
+                "run": run.path,
+                "problem": run.problem,
+                "state": run.state,
+                "space": run.space,
+                "created": run.created,
+                "updated": run.updated and run.updated.isoformat(),
+                "trials": dict(run.counts),
+                "queries": {"charged": run.charged},
+                "front": run.front,
+                "hypervolume": run.hypervolume,
+            }
+            for run in found
+        ]
+        output.print_json({"runs": rows})
         return
     if not found:
         output.note(f"no runs in {storage}; start one: raysys tune --space digits")

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 DRY_RUN_CONFIGS = 5
 
+WITH_RESUME = (
+    *("resume", "extend", "retry_failed", "time", "concurrent", "address", "data_root", "max_failures"),
+    *("progress", "json"),
+)
+"""Options that a resumed run takes: where and how long it works. What it does was fixed at its start."""
+
 
 class Sampler(StrEnum):
     """Optuna's samplers."""
@@ -37,6 +43,7 @@ class Progress(StrEnum):
 
 
 def tune(
+    context: typer.Context,
     space: common.SpaceName = None,
     trials: Annotated[int | None, typer.Option(min=1, help="trials [default: the space's]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of the whole run")] = 0,
@@ -76,11 +83,10 @@ def tune(
     Each trial distils one student from the shared teacher; every image sent is charged in the run's
     ledger. Ctrl-C ends the run softly; --resume goes on with it.
     """
-    limits = {"time_s": common.parse_duration(time) if time else None}
+    time_s = common.parse_duration(time) if time else None
     share = common.parse_share(max_failures)
     if resume is not None:
-        given = {"--space": space, "--trials": trials, "--name": name, "--max-queries": max_queries}
-        _refuse_with_resume([flag for flag, value in given.items() if value is not None])
+        _refuse_with_resume(context)
         path = resume.expanduser().absolute()
     else:
         if extend or retry_failed:
@@ -107,9 +113,9 @@ def tune(
         cache=default_cache_dir(),
         address=address,
         concurrent=concurrent,
+        time_s=time_s,
         max_failures=share,
         progress=progress.value,
-        **limits,
     )
     try:
         if resume is not None:
@@ -156,13 +162,24 @@ def _resume(
     )
 
 
-def _refuse_with_resume(flags: list[str]) -> None:
+def _refuse_with_resume(context: typer.Context) -> None:
+    flags = [
+        max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if parameter.name not in WITH_RESUME and _was_given(context, str(parameter.name))
+    ]
     if flags:
         raise UsageError(
             f"{', '.join(flags)} cannot be used with --resume",
-            "a resumed run keeps its space, trials, name and caps",
+            "a resumed run keeps its space, seed, trials, name and caps",
             "leave it out; --extend N adds trials",
         )
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    """True when the option stands on the command line: the environment's are no wish for this run."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _print_config(space: "Space") -> None:

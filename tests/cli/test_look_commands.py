@@ -34,7 +34,7 @@ def test_ls_lists_runs_and_problems(tmp_path, capsys):
     code, out, _ = run(capsys, "ls", tmp_path)
     assert code == 0
     assert all(name in out for name in [*RUNS, "broken", "cannot read"])
-    listed = json.loads(run(capsys, "ls", tmp_path, "--json")[1])
+    listed = json.loads(run(capsys, "ls", tmp_path, "--json")[1])["runs"]
     assert {row["name"] for row in listed} == {*RUNS, "broken"}
 
 

@@ -20,8 +20,9 @@ class Recorder(Callback):
         self._ended: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A worker took the trial."""
-        self._book.started(trial.config["uid"])
+        """A worker took the trial; perhaps once more, if its last one died between its end and Tune's."""
+        if trial.config["uid"] not in self._ended:
+            self._book.started(trial.config["uid"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -41,8 +42,9 @@ class Recorder(Callback):
                 self._book.troubled(uid, result["error"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The trial failed for good, after its retries."""
-        self._book.ended(trial.config["uid"], TrialStatus.FAILED, error=error_text(trial))
+        """The trial failed for good, after its retries; what its worker does after its end does not count."""
+        if trial.config["uid"] not in self._ended:
+            self._book.ended(trial.config["uid"], TrialStatus.FAILED, error=error_text(trial))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune's loop went round."""

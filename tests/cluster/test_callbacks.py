@@ -1,0 +1,58 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from edge_runs import config, manifest, report
+
+from raysys.cluster.callbacks import Recorder
+from raysys.cluster.run_book import RunBook
+from raysys.records import TrialStatus
+from raysys.store.layout import RunLayout
+from raysys.store.manifest import write_manifest
+from raysys.store.writer import RunWriter
+
+TRIAL: Any = SimpleNamespace(config={"uid": "u00000"}, error_file=None)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> RunBook:
+    layout = RunLayout(tmp_path)
+    write_manifest(layout, manifest(trials=1))
+    made = RunBook(RunWriter(layout), [], lambda: 0.0)
+    made.suggested(config(0))
+    return made
+
+
+def result(**last: Any) -> dict[str, Any]:
+    return {"uid": "u00000", "reports": [vars(report(0, 0))], **last}
+
+
+def test_a_worker_that_dies_after_its_trials_end_takes_nothing_back(book: RunBook) -> None:
+    recorder = Recorder(book, lambda: None)
+    recorder.on_trial_start(0, [TRIAL], TRIAL)
+    recorder.on_trial_result(1, [TRIAL], TRIAL, result(status="finished", weights_sha256="ab"))
+    recorder.on_trial_start(2, [TRIAL], TRIAL)
+    assert book.records["u00000"].status is TrialStatus.FINISHED
+    recorder.on_trial_result(3, [TRIAL], TRIAL, result())
+    recorder.on_trial_error(4, [TRIAL], TRIAL)
+    assert (book.records["u00000"].status, book.records["u00000"].error) == (TrialStatus.FINISHED, "")
+    assert book.records["u00000"].weights_sha256 == "ab"
+
+
+def test_a_trial_that_never_ended_fails_with_its_worker(book: RunBook) -> None:
+    recorder = Recorder(book, lambda: None)
+    recorder.on_trial_start(0, [TRIAL], TRIAL)
+    recorder.on_trial_result(1, [TRIAL], TRIAL, result())
+    recorder.on_trial_error(2, [TRIAL], TRIAL)
+    assert book.records["u00000"].status is TrialStatus.FAILED
+    assert "worker died" in book.records["u00000"].error
+
+
+def test_trouble_that_is_not_the_trials_ends_the_run_and_leaves_the_trial_to_a_resume(book: RunBook) -> None:
+    recorder = Recorder(book, lambda: None)
+    recorder.on_trial_start(0, [TRIAL], TRIAL)
+    trouble = {"uid": "u00000", "reports": [], "status": "interrupted", "error": "the disk is full"}
+    recorder.on_trial_result(1, [TRIAL], TRIAL, trouble)
+    recorder.on_trial_error(2, [TRIAL], TRIAL)
+    assert (book.trouble, book.records["u00000"].status) == ("the disk is full", TrialStatus.INTERRUPTED)

@@ -67,6 +67,11 @@ class StudySearcher:
             sampler=RandomSampler(seed=0),
         )
 
+    @property
+    def has_unfinished(self) -> bool:
+        """True while `ask` has a trial left that a replay found unfinished."""
+        return bool(self._unfinished)
+
     def ask(self) -> Suggestion:
         """The next configuration: first those that a replay found unfinished, then new ones."""
         if self._unfinished:

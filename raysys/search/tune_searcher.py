@@ -13,7 +13,9 @@ _log = logging.getLogger(__name__)
 
 
 class TuneSearcher(Searcher):
-    """Gives at most `count` suggestions of `study` to Tune, while `more()`, and tells it what became of them.
+    """Gives at most `count` suggestions of `study` to Tune and tells it what became of them.
+
+    New trials are suggested only while `more()`; those that a replay found unfinished always go on.
 
     `on_suggest` is called with each suggestion before Tune knows of it: it records the trial durably and
     returns the trainable's config. The last result of a trial that ended by itself has
@@ -39,7 +41,7 @@ class TuneSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The config of the next trial, or FINISHED after `count` of them, or when there are no `more`."""
-        if self._left <= 0 or not self._more():
+        if self._left <= 0 or not (self._study.has_unfinished or self._more()):
             return Searcher.FINISHED
         suggestion = self._study.ask()
         config = self._on_suggest(suggestion)

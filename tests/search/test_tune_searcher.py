@@ -4,7 +4,7 @@ from typing import Any
 from ray import cloudpickle
 from ray.tune.search import Searcher
 
-from raysys.records import TrialStatus
+from raysys.records import TrialConfig, TrialRecord, TrialStatus
 from raysys.search.study_searcher import StudySearcher, Suggestion
 from raysys.search.tune_searcher import TuneSearcher
 from raysys.space.schema import Space
@@ -77,3 +77,18 @@ def test_tune_can_snapshot_it_whatever_it_holds(tmp_path: Path) -> None:
         assert isinstance(cloudpickle.loads(cloudpickle.dumps(searcher)), TuneSearcher)
         searcher.save_to_dir(str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_what_was_begun_goes_on_when_there_is_nothing_for_new_trials() -> None:
+    begun = Told()
+    record = TrialRecord(
+        "u00000",
+        0,
+        TrialStatus.INTERRUPTED,
+        TrialConfig("u00000", "ideal", "hard", "lenet5", 0, dict(begun.ask().values)),
+    )
+    rebuilt = Told()
+    rebuilt.replay([record])
+    searcher = TuneSearcher(rebuilt, config, count=3, more=lambda: False)
+    assert searcher.suggest("a") == config(Suggestion(0, "u00000", record.config.options))
+    assert searcher.suggest("b") == Searcher.FINISHED

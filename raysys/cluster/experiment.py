@@ -16,14 +16,17 @@ from raysys.cluster.lock import run_lock
 from raysys.cluster.machine import Machine, check_address, claim
 from raysys.cluster.plan import check_space
 from raysys.cluster.session import Session
+from raysys.data.datasets import Dataset
 from raysys.errors import CorruptRunError, ResumeError
 from raysys.records import TrialRecord, TrialStatus
 from raysys.search.study_searcher import SamplerName
 from raysys.space.load import from_json
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
-from raysys.store.manifest import Manifest, RunState, read_manifest, write_manifest
+from raysys.store.manifest import NO_SAMPLER, Manifest, RunState, read_manifest, write_manifest
 from raysys.store.reader import read_run
+from raysys.teacher.journal import read_accounts
+from raysys.teacher.training import check_own
 
 
 def start_run(
@@ -40,6 +43,7 @@ def start_run(
     task = check_space(space)
     problems.check_networks(space, task)
     dataset = problems.read_dataset(space, task, machine.data_root)
+    check_own(space.teacher, dataset)
     problems.check_cap(max_queries, space, len(dataset.test_labels))
     check_address(machine.address)
     claim(layout)
@@ -73,11 +77,35 @@ def resume_run(
     Raises ResumeError when it cannot be.
     """
     check_address(machine.address)
+    _read(layout)  # before the lock, which makes a file: nothing is written into a folder that is no run
+    with run_lock(layout):
+        manifest, records = _read(layout)
+        space, dataset = _same_problem(layout, manifest, machine, own_data_root)
+        if retry_failed:
+            records = [_reopened(record) for record in records]
+        manifest = manifest.model_copy(update={"trials": manifest.trials + extend, "state": RunState.RUNNING})
+        _say_plan(manifest, records, say)
+        return Session(layout, manifest, space, dataset, machine, say).go(records)
+
+
+def _read(layout: RunLayout) -> tuple[Manifest, list[TrialRecord]]:
+    """What a resume needs to know. Raises ResumeError when the run or its ledger cannot be read."""
     try:
-        manifest = read_manifest(layout)
-        records = read_run(layout).records()
+        read_accounts(layout.ledger)
+        manifest, records = read_manifest(layout), read_run(layout).records()
     except CorruptRunError as error:
         raise ResumeError(f"cannot resume: {error.what}", error.why, error.hint) from error
+    if manifest.sampler == NO_SAMPLER:
+        raise ResumeError(
+            f"cannot resume {layout.root}: it is a single trial", hint="repeat it: raysys trial"
+        )
+    return manifest, records
+
+
+def _same_problem(
+    layout: RunLayout, manifest: Manifest, machine: Machine, own_data_root: bool
+) -> tuple[Space, Dataset]:
+    """The space and the data set that the run began with. Raises ResumeError when the data changed."""
     space = from_json(manifest.space)
     if own_data_root:
         machine = replace(machine, data_root=Path(manifest.dataset["root"]))
@@ -89,12 +117,7 @@ def resume_run(
             f" {machine.data_root} has {dataset.name} {dataset.sha256[:12]}",
             "name the folder it began with: --data-root DIR",
         )
-    if retry_failed:
-        records = [_reopened(record) for record in records]
-    manifest = manifest.model_copy(update={"trials": manifest.trials + extend, "state": RunState.RUNNING})
-    _say_plan(manifest, records, say)
-    with run_lock(layout):
-        return Session(layout, manifest, space, dataset, machine, say).go(records)
+    return space, dataset
 
 
 def _reopened(record: TrialRecord) -> TrialRecord:

@@ -18,11 +18,12 @@ from raysys.cluster.run_book import RunBook
 from raysys.records import EVALUATION, Report, TrialConfig, TrialRecord, TrialStatus
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
-from raysys.store.manifest import RunState, write_manifest
+from raysys.store.manifest import NO_SAMPLER, RunState, write_manifest
 from raysys.store.writer import RunWriter
 from raysys.teacher.journal import Journal
 from raysys.teacher.local import TorchTeacher
 from raysys.teacher.service import LocalOracle, TeacherService
+from raysys.teacher.training import check_own
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def run_in_process(
     task = check_space(space)
     problems.check_networks(space, task)
     dataset = problems.read_dataset(space, task, machine.data_root)
+    check_own(space.teacher, dataset)
     claim(layout)
     watcher.say(f"run {layout.root}")
     torch.set_num_threads(problems.threads(space))
@@ -49,7 +51,7 @@ def run_in_process(
         machine.data_root,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=config.seed,
-        sampler="none",
+        sampler=NO_SAMPLER,
         trials=1,
         caps={},
     )
@@ -57,7 +59,7 @@ def run_in_process(
     with run_lock(layout), RunWriter(layout) as writer, closing(Journal(layout.ledger)) as journal:
         problem = problems.prepare(space, dataset, layout, machine.cache, watcher.say)
         manifest = manifest.model_copy(update={"teacher": problem.card})
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = problems.device(space)
         predict = TorchTeacher(problem.teacher.open(), device=device).predict
         service = TeacherService(predict, problem.task, config.response, journal)
         val, test = problems.ask_held_out(
@@ -79,6 +81,7 @@ def run_in_process(
             layout,
             on_reports,
             time.monotonic,
+            device,
         )
         book.ended(config.uid, TrialStatus.FINISHED, weights_sha256=done.weights_sha256)
         finish(layout, manifest, book, problem.task, test, RunState.FINISHED)

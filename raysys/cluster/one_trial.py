@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from raysys.cluster.trial_files import TrialFiles
 from raysys.distill.trial import run_trial
 from raysys.oracle import Oracle
@@ -28,11 +26,11 @@ def run_one(
     layout: RunLayout,
     on_reports: Callable[[Sequence[Report]], None],
     clock: Callable[[], float],
+    device: str,
 ) -> Delivered:
     """Run a trial from wherever its files say it stands, and save its student."""
     files = TrialFiles(layout, config.uid)
     attempt = files.next_attempt()
     oracle = open_oracle(config.uid, int(config.options["query_budget"]))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     outcome = run_trial(config, task, oracle, val, files, on_reports, clock, attempt, device)
     return Delivered(outcome.reports, files.save_student(outcome.student, config))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from raysys import __version__
 from raysys.cluster.plan import budget_range
@@ -115,6 +116,11 @@ def ask_held_out(problem: Problem, oracle: Oracle) -> tuple[EvalSet, EvalSet]:
 def threads(space: Space) -> int:
     """CPU threads of a trial: the same wherever it runs, since they decide the last bits of its result."""
     return max(1, int(space.resources.cpus_per_trial))
+
+
+def device(space: Space) -> str:
+    """Where a trial works: on a GPU only if the space gives it a share of one, as Ray would see to it."""
+    return "cuda" if space.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
 
 
 def complete_config(space: Space, values: dict[str, Scalar], uid: str, seed: int) -> TrialConfig:

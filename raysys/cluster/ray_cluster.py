@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,9 @@ ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "10",
 }
+
+TEACHER_GPUS = 0.1
+"""Share of a GPU that the teacher takes beside the trials."""
 
 
 @contextmanager
@@ -42,23 +45,36 @@ def ray_session(address: str, log: Path) -> Iterator[None]:
             f"no Ray cluster at {address}", str(error), "start one, or use --address local"
         ) from error
     told = logging.getLogger("ray")
-    told.handlers = [logging.FileHandler(log)]
+    handler = logging.FileHandler(log)
+    told.handlers = [handler]
     try:
         yield
     finally:
         ray.shutdown()
         told.handlers = []
+        handler.close()
 
 
-def trials_at_once(each: Resources, asked: int | None) -> int:
-    """How many trials run at once: what fits, at most `asked`. Raises UnreachableError when none fits."""
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    needs = {"CPU": each.cpus_per_trial, "GPU": each.gpus_per_trial}
-    fits = min((int(there.get(kind, 0) / need) for kind, need in needs.items() if need), default=1)
+def resources() -> dict[str, float]:
+    """What the cluster has in all: CPU, GPU, ..."""
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return found
+
+
+def place(each: Resources, asked: int | None, there: Mapping[str, float]) -> tuple[int, float]:
+    """(How many trials run at once, what share of a GPU the teacher takes) on a cluster that has `there`.
+
+    As many as fit, at most `asked`. The teacher works on the CPU where trials do, or where they need every
+    GPU. Raises UnreachableError when no trial fits.
+    """
+    cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
+    teacher = TEACHER_GPUS if each.gpus_per_trial and gpus - TEACHER_GPUS >= each.gpus_per_trial else 0.0
+    pairs = ((cpus, each.cpus_per_trial), (gpus - teacher, each.gpus_per_trial))
+    fits = min((int(has / need) for has, need in pairs if need), default=1)
     if fits < 1:
         raise UnreachableError(
-            f"no trial can start: each needs {needs['CPU']:g} CPU and {needs['GPU']:g} GPU",
-            f"the cluster has {there.get('CPU', 0):g} CPU and {there.get('GPU', 0):g} GPU",
+            f"no trial can start: each needs {each.cpus_per_trial:g} CPU and {each.gpus_per_trial:g} GPU",
+            f"the cluster has {cpus:g} CPU and {gpus:g} GPU",
             "use smaller --cpus-per-trial and --gpus-per-trial, or add a node",
         )
-    return min(fits, asked or fits)
+    return min(fits, asked or fits), teacher

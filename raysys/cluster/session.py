@@ -16,7 +16,7 @@ from raysys.cluster.machine import Machine
 from raysys.cluster.plan import budget_range
 from raysys.cluster.problem import Problem
 from raysys.cluster.progress import ProgressPrinter, run_status
-from raysys.cluster.ray_cluster import ray_session, trials_at_once
+from raysys.cluster.ray_cluster import place, ray_session, resources
 from raysys.cluster.run_book import RunBook
 from raysys.cluster.signals import SoftStop
 from raysys.cluster.trainable import TrialContext, trainable
@@ -68,8 +68,9 @@ class Session:
             SoftStop() as soft,
         ):
             book = RunBook(writer, records, time.monotonic)
-            concurrent = trials_at_once(self._space.resources, self._machine.concurrent)
-            teacher, val, test = self._teacher(problem)
+            concurrent, gpus = place(self._space.resources, self._machine.concurrent, resources())
+            teacher, val, test = self._teacher(problem, gpus)
+            write_manifest(self._layout, self._manifest)  # a resumed run runs again, perhaps with more trials
             brakes = Brakes(soft, self._machine, self._manifest, book, self._elapsed)
             if sum(record.status.ended for record in records) < self._manifest.trials:
                 self._search(book, problem, teacher, val, brakes, concurrent)
@@ -99,9 +100,8 @@ class Session:
             )
         return problem
 
-    def _teacher(self, problem: Problem) -> tuple[Handle, EvalSet, EvalSet]:
+    def _teacher(self, problem: Problem, gpus: float) -> tuple[Handle, EvalSet, EvalSet]:
         cap = self._manifest.caps.get("queries")
-        gpus = 0.1 if self._space.resources.gpus_per_trial else 0.0
         teacher = start_teacher(
             problem.teacher,
             self._space.response,
@@ -154,10 +154,11 @@ class Session:
         )
 
     def _trainable(self, problem: Problem, teacher: Handle, val: EvalSet) -> Any:
-        resources = self._space.resources
-        root, threads = str(self._layout.root), problems.threads(self._space)
-        context = TrialContext(root, problem.task, val, teacher, threads)
-        held = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
+        each = self._space.resources
+        threads = problems.threads(self._space)
+        gpu = "cuda" if each.gpus_per_trial else "cpu"  # the worker's, not this machine's
+        context = TrialContext(str(self._layout.root), problem.task, val, teacher, threads, gpu)
+        held = {"CPU": each.cpus_per_trial, "GPU": each.gpus_per_trial}
         return tune.with_resources(tune.with_parameters(trainable, context=context), held)
 
     def _progress(self, book: RunBook, problem: Problem) -> Callable[[bool], None]:
@@ -218,6 +219,8 @@ def _fit(
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )
-    with layout.log.open("a") as log, contextlib.redirect_stdout(log):
-        tuner.fit()
-    progress(True)
+    try:
+        with layout.log.open("a") as log, contextlib.redirect_stdout(log):
+            tuner.fit()
+    finally:
+        progress(True)  # gives the terminal back

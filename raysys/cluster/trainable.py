@@ -24,6 +24,7 @@ class TrialContext:
     val: EvalSet
     teacher: Handle
     threads: int
+    device: str
 
 
 def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
@@ -43,6 +44,7 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
             RunLayout.open(context.root),
             send,
             time.monotonic,
+            context.device,
         )
     except (StorageError, UnreachableError) as error:
         # Not the trial's fault: the run should end, and a resume go on with the trial.

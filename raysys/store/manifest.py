@@ -17,6 +17,9 @@ from raysys.store.layout import RunLayout
 SCHEMA_VERSION = 1
 """Version of the files of a run; a reader refuses newer ones."""
 
+NO_SAMPLER = "none"
+"""`sampler` of a run that is one trial of `raysys trial`: nothing was searched."""
+
 
 class RunState(StrEnum):
     """Life of a run: `running` until the driver writes how it ended.

@@ -1,13 +1,12 @@
 """A run's own copy of its teacher: what the actor opens, also after a restart, also on another machine."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from raysys.models.classifiers import Classifier, build_classifier
-from raysys.models.weights import load_safetensors, save_safetensors, state_sha256
+from raysys.models.weights import load_safetensors, save_safetensors, state_sha256, write_atomically
 from raysys.records import Task
 from raysys.space.schema import TeacherSpec
 from raysys.teacher.training import file_sha256, open_program
@@ -23,9 +22,8 @@ class KeptTeacher:
 
     def keep(self, module: nn.Module) -> None:
         """Put the teacher into the folder. Raises StorageError."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
         if self.spec.program is not None:
-            shutil.copyfile(self.spec.program, self._file)
+            write_atomically(self._file, Path(self.spec.program).expanduser().read_bytes())
         else:
             save_safetensors(module, self._file, {"architecture": str(self.spec.architecture)})
 

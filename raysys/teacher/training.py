@@ -170,15 +170,27 @@ def _read_cache(spec: TeacherSpec, dataset: Dataset, folder: Path) -> Teacher | 
     return Teacher(card, module.eval()) if state_sha256(module) == card.sha256 else None
 
 
+def check_own(spec: TeacherSpec, dataset: Dataset) -> None:
+    """Open a teacher that is not trained here, without measuring it. Raises UsageError as `find` does."""
+    if spec.program is not None:
+        open_program(_existing(spec.program), spec, dataset.task)
+    elif spec.weights is not None:
+        _open_weights(spec, dataset)
+
+
 def _own_weights(spec: TeacherSpec, dataset: Dataset) -> Teacher:
+    module = _open_weights(spec, dataset)
+    sha256 = state_sha256(module)
+    return Teacher(_card(sha256, str(spec.architecture), sha256, module, dataset), module)
+
+
+def _open_weights(spec: TeacherSpec, dataset: Dataset) -> Classifier:
     path = _existing(str(spec.weights))
     state = read_safetensors(path) if path.suffix == ".safetensors" else load_checkpoint(path)
     module = _build(spec, dataset)
     # Weights saved by raysys carry their normalisation; a bare network's state has no such buffers.
     load_state(module if "mean" in state else module.net, state, path)
-    module.eval()
-    sha256 = state_sha256(module)
-    return Teacher(_card(sha256, str(spec.architecture), sha256, module, dataset), module)
+    return module.eval()
 
 
 class _Program(nn.Module):

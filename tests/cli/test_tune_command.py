@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from edge_runs import build
 
 from raysys.cli.app import main
+from raysys.teacher.journal import FILE
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +42,11 @@ REFUSED = [
     (["--space", "digits", "--address", "127.0.0.1:1"], 6, ["no Ray cluster at 127.0.0.1:1"]),
     (["--space", "digits", "--extend", "3"], 2, ["--resume"]),
     (["--resume", "runs/x", "--space", "digits"], 2, ["--space", "--resume"]),
+    (
+        ["--resume", "runs/x", "--dry-run", "-s", "lr=1", "--seed", "0"],
+        2,
+        ["--seed, --set, --dry-run", "--resume"],
+    ),
     (["--resume", "runs/x"], 5, ["cannot resume", "no run.json"]),
     (
         ["--space", "mnist", "--data-root", "nowhere"],
@@ -79,6 +86,24 @@ def test_a_corrupt_run_is_not_resumed(home: Path, capsys: pytest.CaptureFixture[
     assert main(["tune", "--resume", str(bad)]) == 5
     assert "run.json" in capsys.readouterr().err
     assert (bad / "run.json").read_text() == "{"
+
+
+def test_a_run_with_a_damaged_ledger_is_not_resumed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = build(home / "runs", "running")
+    layout.ledger.mkdir()
+    (layout.ledger / FILE).write_text("00000000 {}\n00000000 {}\n")
+    assert main(["tune", "--resume", str(layout.root)]) == 5
+    assert "the ledger is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["tune", "trial"])
+def test_a_teacher_that_cannot_be_opened_leaves_no_run_behind(
+    command: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = ["-s", "teacher={architecture: mlp, recipe: null, weights: lost.safetensors}"]
+    assert main([command, "--space", "digits", *lost, "--name", "mine"]) == 2
+    assert "no teacher at lost.safetensors" in capsys.readouterr().err
+    assert not (home / "runs").exists()
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,6 +150,8 @@ def test_a_trial_charges_what_it_reports(
     assert main(["audit", "runs/one", "--json"]) == 0
     audit = json.loads(capsys.readouterr().out)
     assert (audit["charged"], audit["orphaned"], audit["mismatches"]) == (300 + 797, 0, [])
+    assert main(["tune", "--resume", "runs/one"]) == 5
+    assert "it is a single trial" in capsys.readouterr().err
     assert main(["trial", "--space", "digits", *small, "--name", "two", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["weights_sha256"] == one["weights_sha256"]
 

@@ -145,9 +145,14 @@ def test_a_run_that_is_stopped_and_killed_ends_like_an_undisturbed_one(shell: Sh
 
 
 @pytest.mark.usefixtures("undisturbed")
-def test_a_finished_run_takes_more_trials(shell: Shell) -> None:
-    before = trials(shell, "calm")
-    out, _ = shell.run("tune", "--resume", "runs/calm", "--extend", "1", "--json")
+def test_a_finished_run_takes_more_trials_also_when_it_is_killed_meanwhile(shell: Shell) -> None:
+    before, run = trials(shell, "calm"), shell.run_path("calm")
+    process = shell.start("tune", "--resume", "runs/calm", "--extend", "1")
+    wait_for_charges(process, run, charged_by_trials(run) + 1)
+    process.kill()
+    process.communicate(timeout=PATIENCE_S)
+    assert read_run(run).manifest.state == "running"
+    out, _ = shell.run("tune", "--resume", "runs/calm", "--json")
     assert json.loads(out)["trials"]["finished"] == 5
     after = trials(shell, "calm")
     assert {uid: record.weights_sha256 for uid, record in after.items() if uid in before} == {

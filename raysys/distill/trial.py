@@ -114,7 +114,7 @@ def _restore(method: Method, saved: bytes | None) -> list[Report]:
         raise CorruptRunError(
             "a trial's saved state cannot be read",
             str(error).partition("\n")[0],
-            "without its folder in checkpoints it starts again; the ledger answers what it asked before",
+            "without its checkpoints/UID/state.pt it starts again; the ledger answers what it asked before",
         ) from error
     if version != STATE_VERSION:
         raise CorruptRunError(

@@ -56,12 +56,12 @@ class Brakes:
             return Ended(RunState.FAILED, 3, reason)
         if done >= self._manifest.trials:
             return Ended(RunState.FINISHED, 0, "")
+        if reason:
+            return Ended(RunState.CAPPED, 4, reason)
         if cap_reached:
             return Ended(
                 RunState.CAPPED, 4, f"the cap of {self._manifest.caps['queries']:,.0f} queries is reached"
             )
-        if reason:
-            return Ended(RunState.CAPPED, 4, reason)
         return Ended(
             RunState.FAILED, 1, f"only {done} of {self._manifest.trials} trials ended: see the run's log"
         )

@@ -191,8 +191,12 @@ class Session:
         cap = self._manifest.caps.get("queries")
         if cap is None:
             return False
-        spent = problem.evaluation_queries + sum(record.queries for record in book.records.values())
-        return cap - spent < budget_range(self._space)[0]
+        # What the running trials may still ask is theirs: a trial that is left nothing teaches nothing.
+        taken = (
+            record.queries if record.status.ended else int(record.config.options["query_budget"])
+            for record in book.records.values()
+        )
+        return cap - problem.evaluation_queries - sum(taken) < budget_range(self._space)[0]
 
 
 def _fit(

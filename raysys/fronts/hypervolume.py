@@ -43,16 +43,3 @@ def hypervolume(costs: Floats) -> float:
     """Volume in [0, 1] that scaled `costs` (n, 2) dominate below (1, 1); rows with NaN do not count."""
     finite = costs[np.isfinite(costs).all(axis=1)]
     return float(moocore.hypervolume(finite, ref=[1, 1])) if len(finite) else 0.0
-
-
-def history(costs: Floats) -> Floats:
-    """Hypervolume (n,) of the first 1, 2, ..., n rows of scaled `costs` (n, 2)."""
-    volumes = np.zeros(len(costs))
-    front = np.empty((0, 2))
-    volume = 0.0
-    for index, point in enumerate(costs):
-        if np.isfinite(point).all() and not (front <= point).all(axis=1).any():
-            front = np.vstack([front[~(front >= point).all(axis=1)], point])
-            volume = hypervolume(front)
-        volumes[index] = volume
-    return volumes

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,17 +31,22 @@ def save_safetensors(module: nn.Module, path: Path, metadata: Mapping[str, str] 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path`, all or nothing, making its folder. Raises StorageError when that fails."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
+        try:
+            with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink()
-                raise
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # or a power cut may take back the new name
+        finally:
+            os.close(folder)
     except OSError as error:
         raise StorageError(
             f"cannot write {path}", str(error), "free some space, or choose another folder"

@@ -29,12 +29,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A configuration to run: the active parameters' values. `resumed`: it was suggested before a stop."""
+    """A configuration to run: the active parameters' values."""
 
     number: int
     uid: str
     values: Mapping[str, Scalar]
-    resumed: bool = False
 
 
 def trial_uid(number: int) -> str:
@@ -129,14 +128,14 @@ class StudySearcher:
                 ) from None
             self._study.sampler = RandomSampler(seed=0)
             self._study.enqueue_trial(known)
-            suggestion = self._open(resumed=True)
+            suggestion = self._open()
             if record.status.ended:
                 objectives = {str(one.name): getattr(record, one.name) for one in self._space.objectives}
                 self.tell(record.uid, record.status, objectives)
             else:
                 self._unfinished.append(suggestion)
 
-    def _open(self, resumed: bool = False) -> Suggestion:
+    def _open(self) -> Suggestion:
         """Ask the study for its next trial and draw the active parameters."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -145,7 +144,7 @@ class StudySearcher:
             for name, parameter in self._space.ordered():
                 if self._space.is_active(name, values):
                     values[name] = _draw(trial, name, parameter)
-        suggestion = Suggestion(trial.number, trial_uid(trial.number), values, resumed)
+        suggestion = Suggestion(trial.number, trial_uid(trial.number), values)
         self._running[suggestion.uid] = trial
         self._asked += 1
         return suggestion

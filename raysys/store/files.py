@@ -17,7 +17,8 @@ def write_atomic(filesystem: FileSystem, path: Path, write: Callable[[Any], obje
     The folder is created. On a local filesystem the content is on the disk when this returns. Raises
     StorageError (disk full, read-only, ...); `path` is then as it was before.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    # A worker that is lost but not dead may write the same file: each process has a name of its own.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         filesystem.create_dir(str(path.parent), recursive=True)
         with filesystem.open_output_stream(str(temporary)) as stream:

@@ -9,9 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raysys.fronts.front import Front, anytime_front, final_front
-from raysys.fronts.hypervolume import history, scaled_costs
 from raysys.fronts.objectives import ACCURACY, QUERIES, Floats
-from raysys.records import TrialStatus
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER
 
@@ -58,14 +56,6 @@ def front_json(snapshot: Snapshot, front: Front, kind: Kind = "final") -> dict[s
         "excluded": front.excluded,
         "points": _points(snapshot, front, kind),
     }
-
-
-def volume_history(snapshot: Snapshot) -> Floats:
-    """Hypervolume after each finished trial, in the order in which they finished."""
-    finished = np.flatnonzero(snapshot.trials["status"].to_numpy() == TrialStatus.FINISHED.value)
-    done = snapshot.trials.take(finished)
-    reference = snapshot.manifest.reference
-    return history(scaled_costs(floats(done, "queries"), floats(done, "val_accuracy"), reference))
 
 
 def varying_parameters(snapshot: Snapshot) -> list[str]:

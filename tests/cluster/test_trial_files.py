@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_the_newest_state_comes_back(tmp_path: Path) -> None:
 
 def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
     files(tmp_path).save(b"first")
-    (tmp_path / "checkpoints" / "u00000" / ".state.pt.tmp").mkdir()
+    (tmp_path / "checkpoints" / "u00000" / f".state.pt.{os.getpid()}.tmp").mkdir()
     with pytest.raises(StorageError, match="cannot write"):
         files(tmp_path).save(b"second")
     assert files(tmp_path).load() == b"first"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raysys.fronts.front import anytime_front, final_front
-from raysys.fronts.hypervolume import Reference, history, hypervolume, scaled_costs
+from raysys.fronts.hypervolume import Reference, hypervolume, scaled_costs
 
 REFERENCE = Reference(accuracy=0.1, queries=1000)
 POINTS = st.lists(st.tuples(st.integers(1, 2000), st.integers(0, 20).map(lambda a: a / 20)), max_size=15)
@@ -33,13 +33,6 @@ def test_hypervolume_equals_counting_cells(points):
     inside = costs[(costs < 1).all(axis=1)] if len(costs) else costs
     expected = brute_volume(inside) if len(inside) else 0.0
     assert hypervolume(costs) == pytest.approx(expected, abs=1e-12)
-
-
-@given(POINTS)
-def test_history_is_the_volume_of_each_prefix(points):
-    costs = scaled_costs(*columns(points), REFERENCE)
-    expected = [hypervolume(costs[: n + 1]) for n in range(len(costs))]
-    np.testing.assert_allclose(history(costs), expected, atol=1e-12)
 
 
 def test_scale_runs_from_the_perfect_student_to_the_reference():

@@ -103,7 +103,6 @@ def test_points_come_first_and_uids_count() -> None:
     assert second.values["optimizer"] == "adamw"
     assert second.values.keys() == {"optimizer", "lr_adamw", "query_budget", "passes", "mixup"}
     assert [one.uid for one in (first, second, third)] == ["u00000", "u00001", "u00002"]
-    assert not third.resumed
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
@@ -129,7 +128,6 @@ def test_a_rebuilt_searcher_goes_on_like_the_undisturbed_one(
     lost = [suggestion for suggestion, status in history if status is TrialStatus.RUNNING]
     again = [rebuilt.ask() for _ in lost]
     assert [(one.uid, one.values) for one in again] == [(one.uid, one.values) for one in lost]
-    assert all(one.resumed for one in again)
 
     for _ in range(after):
         expected, suggestion = undisturbed.ask(), rebuilt.ask()

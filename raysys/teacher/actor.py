@@ -81,7 +81,9 @@ class TeacherActor:
 def start_teacher(
     kept: KeptTeacher, response: str, ledger_folder: Path, max_queries: int | None, num_gpus: float
 ) -> Handle:
-    """Start the actor beside the driver and wait until its ledger is read. Raises what its start raised.
+    """Start the actor beside the driver and wait until its ledger is read.
+
+    Raises UnreachableError when it cannot start (its ledger is damaged, or held by another process).
 
     It takes no CPU slot, so that it never keeps a trial from being placed. It restarts after a crash
     and repeats the calls that were under way: the ledger makes that safe.
@@ -90,7 +92,7 @@ def start_teacher(
     actor = ray.remote(**options)(TeacherActor)  # type: ignore[call-overload]
     device = "cuda" if num_gpus else "cpu"
     handle: Handle = actor.remote(kept, response, str(ledger_folder), max_queries, device)
-    ray.get(handle.accounts.remote())
+    _get(handle.accounts.remote())
     return handle
 
 
@@ -111,6 +113,7 @@ def _get(reference: Any) -> Any:
     try:
         return ray.get(reference)
     except (ray.exceptions.RayActorError, ray.exceptions.RaySystemError) as error:
+        why = str(error).rpartition("Error: ")[2].strip()  # what it died of stands behind a traceback
         raise UnreachableError(
-            "the teacher does not answer", str(error), "raysys tune --resume RUN goes on without a loss"
+            "the teacher does not answer", why, "raysys tune --resume RUN goes on without a loss"
         ) from error

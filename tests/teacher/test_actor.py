@@ -8,7 +8,7 @@ import pytest
 import ray
 from tiny_trial import TASK, pictures
 
-from raysys.errors import LedgerError, UsageError
+from raysys.errors import LedgerError, UnreachableError, UsageError
 from raysys.models.classifiers import build_classifier
 from raysys.oracle import BudgetExhausted, Images, Response
 from raysys.records import Account
@@ -89,3 +89,13 @@ def test_many_callers_share_one_teacher_that_survives_being_killed(tmp_path: Pat
     with pytest.raises(LedgerError, match="u00000/0 came again with other images"):
         oracle.ask(pictures(3, seed=999), 0)
     ray.kill(handle)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_a_teacher_that_cannot_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / FILE).write_text("00000000 {}\n00000000 {}\n")
+    with pytest.raises(UnreachableError, match="does not answer\n  the ledger is damaged") as failure:
+        start_teacher(kept(tmp_path / "teacher"), "hard", tmp_path / "ledger", None, 0)
+    assert "Traceback" not in str(failure.value)

@@ -39,13 +39,14 @@ class Status:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds left if the trials go on as before; None while that is unknown.
+        """Seconds left if the trials go on as before; None while that is unknown, and at the end.
 
         `kept` trials had ended before this session and say nothing about its speed.
         """
         done = sum(self.counts.get(status, 0) for status in TrialStatus if status.ended) - self.kept
         started = done + 0.5 * self.counts.get(TrialStatus.RUNNING, 0)
-        return self.elapsed_s * (self.trials - self.kept - started) / started if done > 0 else None
+        left = self.trials - self.kept - started
+        return self.elapsed_s * left / started if done > 0 and left > 0 else None
 
     def line(self, name: str) -> str:
         """The status line of a terminal."""

@@ -110,11 +110,20 @@ def read_accounts(folder: Path) -> dict[str, Account]:
 
 
 def apply(ledger: Ledger, event: Event) -> None:
-    """Apply one event to the ledger."""
-    if "open" in event and not ledger.is_open(event["open"], event["budget"]):
-        ledger.open(event["open"], event["budget"])
-    for charge in event.get("charges", ()):
-        ledger.replay(_charge(charge))
+    """Apply one event to the ledger. Raises CorruptRunError for one that this raysys does not know."""
+    match event:
+        case {"open": uid, "budget": budget}:
+            if not ledger.is_open(uid, budget):
+                ledger.open(uid, budget)
+        case {"charges": charges}:
+            for charge in charges:
+                ledger.replay(_charge(charge))
+        case _:
+            raise CorruptRunError(
+                f"the ledger holds an unknown record: {', '.join(event)}",
+                "another version of raysys wrote it",
+                "use the raysys that wrote the run",
+            )
 
 
 def _events(file: BinaryIO, path: Path) -> Iterator[tuple[Event, int]]:

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +212,11 @@ def test_a_reader_sees_whole_records_while_it_is_written(tmp_path: Path) -> None
     assert seen == sorted(seen)
     assert all(charged % 3000 == 0 for charged in seen)
     assert read_accounts(tmp_path)["u"].charged == 40 * 3000
+
+
+def test_a_record_of_another_version_is_never_skipped(tmp_path: Path) -> None:
+    path = written(tmp_path, [charge(0)])
+    body = json.dumps({"uid": "u", "sequence": 1, "images": 5}).encode()
+    path.write_bytes(path.read_bytes() + b"%08x %b\n" % (zlib.crc32(body), body))
+    with pytest.raises(CorruptRunError, match="unknown record: uid, sequence, images"):
+        read_ledger(tmp_path)

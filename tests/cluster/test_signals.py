@@ -7,7 +7,7 @@ import pytest
 
 from raysys.cluster.signals import SoftStop
 
-TOLD = "\nstopping: every trial's state is on disk; the same signal again ends at once\n"
+TOLD = "stopping: every trial's state is on disk; the same signal again ends at once"
 TWICE_PROGRAM = """
 import os, signal, sys
 from raysys.cluster.signals import SoftStop

@@ -29,6 +29,10 @@ DataRoot = Annotated[
 Storage = Annotated[str, typer.Option(envvar="RAYSYS_STORAGE", help="the folder that holds the runs")]
 Name = Annotated[str | None, typer.Option(help="the run's name [default: SPACE-UTC time]")]
 Cpus = Annotated[float | None, typer.Option(min=0, help="CPUs of a trial; its threads")]
+TrustProgram = Annotated[
+    bool,
+    typer.Option("--trust-program", help="a run's own torch.export teacher may be opened: it can run code"),
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="shrink the space so that it ends in minutes")]
 
 

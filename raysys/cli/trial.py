@@ -33,6 +33,7 @@ def trial(
     settings: common.Settings = None,
     config: common.Files = None,
     smoke: common.Smoke = False,
+    trust_program: common.TrustProgram = False,
     json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
     """Run one trial in this process: no Ray, the same code, files and ledger as a trial of `tune`.
@@ -47,7 +48,7 @@ def trial(
         clash = [flag for flag, value in given.items() if value]
         if clash:
             raise UsageError(f"{', '.join(clash)} cannot be used with --from", "a repeat changes nothing")
-        chosen, wanted, own_root = _repeated(origin, seed)
+        chosen, wanted, own_root = _repeated(origin, seed, trust_program)
         data_root = data_root or own_root
     else:
         flags = {"method": method, "response": response, "resources.cpus_per_trial": cpus_per_trial}
@@ -96,7 +97,7 @@ def _first(space: "Space", seed: int) -> "TrialConfig":
     return complete_config(space, dict(suggestion.values), suggestion.uid, seed)
 
 
-def _repeated(origin: str, seed: int | None) -> "tuple[Space, TrialConfig, Path]":
+def _repeated(origin: str, seed: int | None, trust_program: bool) -> "tuple[Space, TrialConfig, Path]":
     """Space and config of a trial of a run, and the run's data root."""
     from dataclasses import replace
 
@@ -113,4 +114,4 @@ def _repeated(origin: str, seed: int | None) -> "tuple[Space, TrialConfig, Path]
     config = records[uid].config
     if seed is not None:
         config = replace(config, seed=seed)
-    return from_json(snapshot.manifest.space), config, Path(snapshot.manifest.dataset["root"])
+    return from_json(snapshot.manifest.space, trust_program), config, Path(snapshot.manifest.dataset["root"])

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 DRY_RUN_CONFIGS = 5
 
 WITH_RESUME = (
-    *("resume", "extend", "retry_failed", "time", "concurrent", "address", "data_root", "max_failures"),
+    *(
+        "resume",
+        "extend",
+        "retry_failed",
+        "trust_program",
+        "time",
+        "concurrent",
+        "address",
+        "data_root",
+        "max_failures",
+    ),
     *("progress", "json"),
 )
 """Options that a resumed run takes: where and how long it works. What it does was fixed at its start."""
@@ -76,6 +86,7 @@ def tune(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="with --resume: failed trials go on as well")
     ] = False,
+    trust_program: common.TrustProgram = False,
     json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
     """Explore how good a student you get for how many queries, and print the Pareto front.
@@ -119,7 +130,7 @@ def tune(
     )
     try:
         if resume is not None:
-            ended = _resume(path, machine, data_root, extend, retry_failed)
+            ended = _resume(path, machine, data_root, extend, retry_failed, trust_program)
         else:
             ended = _start(path, chosen, machine, seed, sampler, max_queries)
     except KeyboardInterrupt:
@@ -147,7 +158,12 @@ def _start(
 
 
 def _resume(
-    path: Path, machine: "Machine", data_root: Path | None, extend: int, retry_failed: bool
+    path: Path,
+    machine: "Machine",
+    data_root: Path | None,
+    extend: int,
+    retry_failed: bool,
+    trust_program: bool,
 ) -> "Ended":
     from raysys.cluster.experiment import resume_run
     from raysys.store.layout import RunLayout
@@ -158,6 +174,7 @@ def _resume(
         own_data_root=data_root is None,
         extend=extend,
         retry_failed=retry_failed,
+        trust_program=trust_program,
         say=output.note,
     )
 

@@ -5,6 +5,7 @@ resumed run rebuilds the searcher from the trials' records and starts a new Tune
 ended are suggested first, with their uid, and go on from their own checkpoint.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from raysys.cluster.machine import Machine, check_address, claim
 from raysys.cluster.plan import check_space
 from raysys.cluster.session import Session
 from raysys.data.datasets import Dataset
-from raysys.errors import CorruptRunError, ResumeError
+from raysys.errors import CorruptRunError, RaysysError, ResumeError
 from raysys.records import TrialRecord, TrialStatus
 from raysys.search.study_searcher import SamplerName
 from raysys.space.load import from_json
@@ -60,7 +61,7 @@ def start_run(
     )
     write_manifest(layout, manifest)
     with run_lock(layout):
-        return Session(layout, manifest, space, dataset, machine, say).go([])
+        return _go(Session(layout, manifest, space, dataset, machine, say), layout, [])
 
 
 def resume_run(
@@ -70,6 +71,7 @@ def resume_run(
     own_data_root: bool,
     extend: int,
     retry_failed: bool,
+    trust_program: bool,
     say: Callable[[str], None],
 ) -> Ended:
     """Go on with a run after any stop, with `own_data_root` where it found its data before.
@@ -80,12 +82,23 @@ def resume_run(
     _read(layout)  # before the lock, which makes a file: nothing is written into a folder that is no run
     with run_lock(layout):
         manifest, records = _read(layout)
-        space, dataset = _same_problem(layout, manifest, machine, own_data_root)
+        space, dataset = _same_problem(layout, manifest, machine, own_data_root, trust_program)
         if retry_failed:
             records = [_reopened(record) for record in records]
         manifest = manifest.model_copy(update={"trials": manifest.trials + extend, "state": RunState.RUNNING})
         _say_plan(manifest, records, say)
-        return Session(layout, manifest, space, dataset, machine, say).go(records)
+        return _go(Session(layout, manifest, space, dataset, machine, say), layout, records)
+
+
+def _go(session: Session, layout: RunLayout, records: list[TrialRecord]) -> Ended:
+    """Let the session work; whatever ends it by force, the manifest does not go on saying `running`."""
+    try:
+        return session.go(records)
+    except BaseException as failure:
+        state = RunState.INTERRUPTED if isinstance(failure, KeyboardInterrupt) else RunState.FAILED
+        with contextlib.suppress(RaysysError):  # a full disk has been told of already
+            write_manifest(layout, read_manifest(layout).model_copy(update={"state": state}))
+        raise
 
 
 def _read(layout: RunLayout) -> tuple[Manifest, list[TrialRecord]]:
@@ -103,10 +116,16 @@ def _read(layout: RunLayout) -> tuple[Manifest, list[TrialRecord]]:
 
 
 def _same_problem(
-    layout: RunLayout, manifest: Manifest, machine: Machine, own_data_root: bool
+    layout: RunLayout, manifest: Manifest, machine: Machine, own_data_root: bool, trust_program: bool
 ) -> tuple[Space, Dataset]:
     """The space and the data set that the run began with. Raises ResumeError when the data changed."""
-    space = from_json(manifest.space)
+    space = from_json(manifest.space, trust_program)
+    if space.teacher.program is not None and not space.teacher.trusted:
+        raise ResumeError(
+            f"cannot resume {layout.root}: its teacher is a program, which may run any code",
+            "a run folder cannot vouch for itself",
+            "if the run is your own: --trust-program",
+        )
     if own_data_root:
         machine = replace(machine, data_root=Path(manifest.dataset["root"]))
     dataset = problems.read_dataset(space, check_space(space), machine.data_root)

@@ -9,6 +9,9 @@ from raysys.errors import SpaceError, UsageError
 from raysys.records import Scalar, Task
 from raysys.space.schema import Space
 
+OBJECTIVES = {("val_accuracy", "maximize"), ("queries", "minimize")}
+"""What every search is about."""
+
 
 def check_space(space: Space) -> Task:
     """The task of `space`, after trying its points and the ends of every two ranges on the method's options.
@@ -18,6 +21,12 @@ def check_space(space: Space) -> Task:
     DataError for an unknown data set.
     """
     task = _task(space)
+    if {(one.name, one.direction) for one in space.objectives} != OBJECTIVES:
+        raise SpaceError(
+            f"space {space.name}: objectives: only val_accuracy up and queries down so far",
+            "fronts and hypervolume are of these two",
+            "leave out the key objectives",
+        )
     for what, values in _candidates(space):
         try:
             parse_options(space.method, {**space.options, **values}).check_task(task)

@@ -30,7 +30,10 @@ class Front:
 def final_front(
     status: npt.ArrayLike, queries: npt.ArrayLike, accuracy: npt.ArrayLike, reference: Reference
 ) -> Front:
-    """Front over trials that are `finished`: all arguments (n,), `accuracy` on val in [0, 1] or NaN."""
+    """Front over trials that are `finished`: all arguments (n,), `accuracy` on val in [0, 1] or NaN.
+
+    A student that asked nothing is no result, though nothing could dominate it: it is never on a front.
+    """
     finished = np.asarray(status, dtype=object) == TrialStatus.FINISHED.value
     return _front(queries, accuracy, reference, finished)
 
@@ -46,6 +49,7 @@ def _front(
     spent = np.asarray(queries, dtype=np.float64)
     reached = np.asarray(accuracy, dtype=np.float64)
     costs = to_minimise(np.stack([reached, spent], axis=1), (ACCURACY, QUERIES))
+    eligible = eligible & (spent != 0)
     costs[~eligible] = np.nan
     members = np.flatnonzero(nondominated(costs))
     members = members[np.lexsort((-reached[members], spent[members]))]

@@ -137,9 +137,15 @@ def to_json(space: Space) -> dict[str, Any]:
     return space.model_dump(mode="json")
 
 
-def from_json(data: Mapping[str, Any]) -> Space:
-    """The space that `to_json` wrote. Raises SpaceError."""
-    return _validate(dict(data), None, "manifest")
+def from_json(data: Mapping[str, Any], trust_program: bool = False) -> Space:
+    """The space that `to_json` wrote. Raises SpaceError.
+
+    A manifest's word that the teacher's program may be unpickled counts only with `trust_program`: the run
+    may be somebody else's.
+    """
+    space = _validate(dict(data), None, "manifest")
+    trusted = space.teacher.trusted and trust_program
+    return space.model_copy(update={"teacher": space.teacher.model_copy(update={"trusted": trusted})})
 
 
 def digest(space: Space) -> str:

@@ -82,8 +82,7 @@ class TeacherService:
 
     def _answer(self, requests: Sequence[Request], admitted: dict[RequestKey, list[int]]) -> dict[int, Reply]:
         try:
-            images = np.concatenate([requests[indices[0]].images for indices in admitted.values()])
-            answers = self._split(_checked(self._predict(images), len(images)), list(admitted))
+            answers = self._forward([requests[indices[0]].images for indices in admitted.values()])
             charges = [Charge(key, key.images, answer) for key, answer in zip(admitted, answers, strict=True)]
             self._journal.append_charges(charges)
         except Exception as error:
@@ -95,13 +94,17 @@ class TeacherService:
             self._ledger.settle(charge)
         return {index: charge.response for charge in charges for index in admitted[charge.key]}
 
-    def _split(self, response: Response, keys: Sequence[RequestKey]) -> list[Response]:
-        ends = np.cumsum([key.images for key in keys])[:-1]
-        labels = np.split(response.labels, ends)
-        if not self._soft or response.probabilities is None:
-            return [Response(part) for part in labels]
-        probabilities = np.split(response.probabilities, ends)
-        return [Response(part, soft) for part, soft in zip(labels, probabilities, strict=True)]
+    def _forward(self, groups: Sequence[Images]) -> list[Response]:
+        """The teacher's answers to each group of images.
+
+        Hard answers come from one forward of all groups. The last bits of probabilities depend on what
+        shares a forward, so soft answers are computed group by group: a trial gets the same ones alone.
+        """
+        if self._soft:
+            return [_checked(self._predict(images), len(images)) for images in groups]
+        images = np.concatenate(groups)
+        labels = _checked(self._predict(images), len(images)).labels
+        return [Response(part) for part in np.split(labels, np.cumsum([len(group) for group in groups])[:-1])]
 
     def _key(self, request: Request) -> RequestKey:
         images = request.images

@@ -230,7 +230,7 @@ def open_program(path: Path, spec: TeacherSpec, task: Task) -> Classifier:
         raise UsageError(
             f"refused to load the program {path}",
             "torch.export programs may hold pickles, and those can run any code",
-            "if you made this file yourself, say so: teacher: {program: ..., trusted: true}",
+            "if you made it yourself, say so: teacher: {program: ..., trusted: true}, or --trust-program",
         )
     try:
         program = _Program(torch.export.load(path).module())

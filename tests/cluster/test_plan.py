@@ -61,3 +61,9 @@ def test_an_own_data_set_brings_its_task() -> None:
         check_space(changed(dataset="leaves"))
     with pytest.raises(SpaceError, match="digits is a shipped data set"):
         check_space(changed(task=own.model_dump()))
+
+
+def test_objectives_that_no_front_shows_are_refused() -> None:
+    other = [{"name": "agreement", "direction": "maximize"}]
+    with pytest.raises(SpaceError, match="objectives: only val_accuracy up and queries down"):
+        check_space(apply_overrides(load_space("digits"), {"objectives": other}))

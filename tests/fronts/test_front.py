@@ -90,3 +90,10 @@ def test_the_last_point_within_a_limit_is_the_best_that_it_buys(points, limit):
     inside = [m for m in anytime_front(queries, accuracy, REFERENCE).members if queries[m] <= limit]
     affordable = accuracy[queries <= limit]
     assert [accuracy[m] for m in inside[-1:]] == ([affordable.max()] if len(affordable) else [])
+
+
+def test_a_student_that_asked_nothing_is_on_no_front():
+    reference = Reference(0.1, 1000)
+    front = final_front(["finished"] * 2, [0, 100], [0.1, 0.9], reference)
+    assert front.members.tolist() == [1]
+    assert anytime_front([0, 100], [0.1, 0.9], reference).members.tolist() == [1]

@@ -312,3 +312,19 @@ def test_eight_spaces_are_shipped() -> None:
     assert space_names() == sorted(
         ["digits", "mnist", "fmnist", "svhn", "cifar10", "cifar100", "tiny_imagenet", "imagenet12"]
     )
+
+
+def test_a_manifest_cannot_vouch_for_its_own_program() -> None:
+    space = apply_overrides(
+        load_space("digits"),
+        {
+            "teacher.architecture": None,
+            "teacher.recipe": None,
+            "teacher.program": "x.pt2",
+            "teacher.trusted": True,
+        },
+    )
+    data = to_json(space)
+    assert data["teacher"]["trusted"] is True
+    assert from_json(data).teacher.trusted is False
+    assert from_json(data, trust_program=True) == space

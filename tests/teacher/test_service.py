@@ -145,16 +145,28 @@ def test_a_teacher_that_fails_charges_nothing_and_may_be_asked_again(
 ) -> None:
     journal = Journal(tmp_path)
     service = TeacherService(Moody(once).predict, TASK, "soft", journal)
-    group = [Request("a", 0, pictures(2)), Request("b", 0, pictures(3))]
-    for uid in "ab":
-        service.open(uid, 5)
+    group = [Request("a", 0, pictures(5))]
+    service.open("a", 5)
     for reply in service.serve(group):
         with pytest.raises(RaysysError, match=message):
             raise reply  # type: ignore[misc]
     assert {one.charged for one in read_accounts(tmp_path).values()} == {0}
-    assert [labels(reply) for reply in service.serve(group)] == [truth(pictures(2)), truth(pictures(3))]
-    assert {uid: one.charged for uid, one in read_accounts(tmp_path).items()} == {"a": 2, "b": 3}
+    assert [labels(reply) for reply in service.serve(group)] == [truth(pictures(5))]
+    assert {uid: one.charged for uid, one in read_accounts(tmp_path).items()} == {"a": 5}
     journal.close()
+
+
+def test_soft_answers_do_not_depend_on_who_asks_beside(tmp_path: Path) -> None:
+    with Door(tmp_path / "alone", "soft") as door:
+        alone = LocalOracle(door.service, "a", 10).ask(pictures(3), 0)
+    with Door(tmp_path / "beside", "soft") as door:
+        for uid in "ab":
+            door.service.open(uid, 10)
+        beside, _ = door.service.serve([Request("a", 0, pictures(3)), Request("b", 0, pictures(7))])
+        assert door.teacher.forwards == [3, 7]
+    assert isinstance(alone, Response)
+    assert isinstance(beside, Response)
+    np.testing.assert_array_equal(alone.probabilities, beside.probabilities)
 
 
 @pytest.mark.parametrize("response", ["hard", "soft"])

@@ -12,6 +12,7 @@ TWICE_PROGRAM = """
 import os, signal, sys
 from raysys.cluster.signals import SoftStop
 number = int(sys.argv[1])
+signal.signal(number, signal.SIG_DFL)  # a shell may have started the tests with SIGINT ignored
 with SoftStop() as soft:
     os.kill(os.getpid(), number)
     print(soft.signal.name, soft.exit_code, flush=True)

@@ -2,7 +2,9 @@
 
 Each epoch has a generation stage that asks nothing (`generation`), then a distillation stage. The released
 code re-augments and re-asks its whole pool in every epoch, B * E * (E + 1) / 2 queries in E epochs; here an
-image is asked once and its label kept, as the paper claims, so that E epochs cost B * E. Beyond the paper,
+image is asked once and its label kept, as the paper claims, so that E epochs cost B * E. Also unlike the
+release: views are small rotations, zooms and shifts instead of crops, only flipped where the task allows it;
+SGD has Nesterov momentum; no checkpoint is chosen on the test set. Beyond the paper,
 each an option: structured noise for the first share of the budget, several passes an epoch, a long final
 phase with its own schedule, averaging, mixup, and generations that learn from the one before.
 """

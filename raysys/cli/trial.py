@@ -51,6 +51,8 @@ def trial(
         chosen, wanted, own_root = _repeated(origin, seed, trust_program)
         data_root = data_root or own_root
     else:
+        if trust_program:
+            raise UsageError("--trust-program needs --from RUN:UID")
         flags = {"method": method, "response": response, "resources.cpus_per_trial": cpus_per_trial}
         chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial)
         wanted = _first(chosen, 0 if seed is None else seed)

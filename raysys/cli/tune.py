@@ -100,8 +100,8 @@ def tune(
         _refuse_with_resume(context)
         path = resume.expanduser().absolute()
     else:
-        if extend or retry_failed:
-            raise UsageError("--extend and --retry-failed need --resume RUN")
+        if extend or retry_failed or trust_program:
+            raise UsageError("--extend, --retry-failed and --trust-program need --resume RUN")
         flags = {
             "trials": trials,
             "method": method,

@@ -5,7 +5,6 @@ resumed run rebuilds the searcher from the trials' records and starts a new Tune
 ended are suggested first, with their uid, and go on from their own checkpoint.
 """
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,12 +12,13 @@ from pathlib import Path
 
 from raysys.cluster import problem as problems
 from raysys.cluster.brakes import Ended
+from raysys.cluster.final import crash_recorded
 from raysys.cluster.lock import run_lock
 from raysys.cluster.machine import Machine, check_address, claim
 from raysys.cluster.plan import check_space
 from raysys.cluster.session import Session
 from raysys.data.datasets import Dataset
-from raysys.errors import CorruptRunError, RaysysError, ResumeError
+from raysys.errors import CorruptRunError, ResumeError
 from raysys.records import TrialRecord, TrialStatus
 from raysys.search.study_searcher import SamplerName
 from raysys.space.load import from_json
@@ -60,8 +60,8 @@ def start_run(
         caps={} if max_queries is None else {"queries": max_queries},
     )
     write_manifest(layout, manifest)
-    with run_lock(layout):
-        return _go(Session(layout, manifest, space, dataset, machine, say), layout, [])
+    with run_lock(layout), crash_recorded(layout):
+        return Session(layout, manifest, space, dataset, machine, say).go([])
 
 
 def resume_run(
@@ -87,18 +87,8 @@ def resume_run(
             records = [_reopened(record) for record in records]
         manifest = manifest.model_copy(update={"trials": manifest.trials + extend, "state": RunState.RUNNING})
         _say_plan(manifest, records, say)
-        return _go(Session(layout, manifest, space, dataset, machine, say), layout, records)
-
-
-def _go(session: Session, layout: RunLayout, records: list[TrialRecord]) -> Ended:
-    """Let the session work; whatever ends it by force, the manifest does not go on saying `running`."""
-    try:
-        return session.go(records)
-    except BaseException as failure:
-        state = RunState.INTERRUPTED if isinstance(failure, KeyboardInterrupt) else RunState.FAILED
-        with contextlib.suppress(RaysysError):  # a full disk has been told of already
-            write_manifest(layout, read_manifest(layout).model_copy(update={"state": state}))
-        raise
+        with crash_recorded(layout):
+            return Session(layout, manifest, space, dataset, machine, say).go(records)
 
 
 def _read(layout: RunLayout) -> tuple[Manifest, list[TrialRecord]]:

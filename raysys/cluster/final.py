@@ -2,15 +2,18 @@
 
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from raysys.cluster.run_book import RunBook
 from raysys.distill.evaluation import evaluate
+from raysys.errors import RaysysError
 from raysys.fronts.front import final_front
 from raysys.models.classifiers import build_classifier
 from raysys.models.weights import load_safetensors
 from raysys.records import EvalSet, Task, TrialRecord, TrialStatus
 from raysys.store.layout import RunLayout
-from raysys.store.manifest import Manifest, RunState, write_manifest
+from raysys.store.manifest import Manifest, RunState, read_manifest, write_manifest
 from raysys.teacher.journal import read_accounts
 
 
@@ -29,6 +32,18 @@ def finish(
         "executed": sum(account.executed for account in accounts),
     }
     write_manifest(layout, manifest.model_copy(update=update))
+
+
+@contextmanager
+def crash_recorded(layout: RunLayout) -> Iterator[None]:
+    """Whatever ends a run by force, its manifest does not go on saying `running`."""
+    try:
+        yield
+    except BaseException as failure:
+        state = RunState.INTERRUPTED if isinstance(failure, KeyboardInterrupt) else RunState.FAILED
+        with suppress(RaysysError):  # a full disk has been told of already
+            write_manifest(layout, read_manifest(layout).model_copy(update={"state": state}))
+        raise
 
 
 def front_records(book: RunBook, manifest: Manifest) -> list[TrialRecord]:

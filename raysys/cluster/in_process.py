@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import torch
 
 from raysys.cluster import problem as problems
-from raysys.cluster.final import finish
+from raysys.cluster.final import crash_recorded, finish
 from raysys.cluster.lock import run_lock
 from raysys.cluster.machine import Machine, claim
 from raysys.cluster.one_trial import run_one
@@ -56,7 +56,12 @@ def run_in_process(
         caps={},
     )
     write_manifest(layout, manifest)
-    with run_lock(layout), RunWriter(layout) as writer, closing(Journal(layout.ledger)) as journal:
+    with (
+        run_lock(layout),
+        crash_recorded(layout),
+        RunWriter(layout) as writer,
+        closing(Journal(layout.ledger)) as journal,
+    ):
         problem = problems.prepare(space, dataset, layout, machine.cache, watcher.say)
         manifest = manifest.model_copy(update={"teacher": problem.card})
         device = problems.device(space)

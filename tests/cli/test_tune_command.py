@@ -41,6 +41,7 @@ REFUSED = [
     (["--space", "digits", "--storage", "s3://bucket/runs"], 2, ["s3://", "--storage DIR"]),
     (["--space", "digits", "--address", "127.0.0.1:1"], 6, ["no Ray cluster at 127.0.0.1:1"]),
     (["--space", "digits", "--extend", "3"], 2, ["--resume"]),
+    (["--space", "digits", "--trust-program"], 2, ["--trust-program", "--resume"]),
     (["--resume", "runs/x", "--space", "digits"], 2, ["--space", "--resume"]),
     (
         ["--resume", "runs/x", "--dry-run", "-s", "lr=1", "--seed", "0"],

@@ -19,7 +19,16 @@ SETTINGS = frozenset(Space.model_fields) - {"name", "description", "options", "p
 """Keys of a space that an override may set; any other key is a parameter or an option of the method."""
 
 _MODELS = (
-    *(Space, schema.TeacherSpec, schema.Recipe, schema.OwnTask, schema.Objective, schema.Resources, Point),
+    *(
+        Space,
+        schema.TeacherSpec,
+        schema.HttpSpec,
+        schema.Recipe,
+        schema.OwnTask,
+        schema.Objective,
+        schema.Resources,
+        Point,
+    ),
     *(schema.IntRange, schema.FloatRange, schema.Categorical),
 )
 _KEYS = {field for model in _MODELS for field in model.model_fields}

@@ -36,8 +36,30 @@ class Recipe(Strict):
     seed: int = Field(0, ge=0)
 
 
+KIND_KEYS = ("architecture", "recipe", "weights", "program", "http")
+"""The keys of a teacher that say which kind it is."""
+
+
+class HttpSpec(Strict):
+    """A teacher behind a server of the Open Inference Protocol v2 (KServe, Triton, MLServer, ...)."""
+
+    url: str = Field(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$", description="before /v2; no key in it")
+    model: str | None = Field(None, description="the model's name there; none for the space's name")
+    input: str | None = Field(None, description="the input tensor; none for the model's only one")
+    output: str | None = Field(None, description="the output tensor; none for the one that fits `response`")
+    scores: Literal["probabilities", "logits"] = Field("probabilities", description="what float outputs are")
+    timeout_s: float = Field(30.0, gt=0, description="seconds that one HTTP request may take")
+    retries: int = Field(5, ge=0, description="after timeouts, lost connections, 429 and 5xx")
+    queries_per_second: float | None = Field(None, gt=0, description="rate limit, in images")
+    concurrency: int = Field(4, ge=1, le=256, description="HTTP requests at once")
+    max_rows: int = Field(256, ge=1, description="images in one HTTP request")
+    api_key_env: str = Field("RAYSYS_API_KEY", description="the environment variable that holds the API key")
+    api_key_header: str = Field("Authorization", description="its header; Authorization gets `Bearer KEY`")
+
+
 class TeacherSpec(Strict):
-    """A teacher trained here (architecture, recipe), loaded (architecture, weights) or exported (program).
+    """A teacher trained here (architecture, recipe), loaded (architecture, weights), exported (program), or
+    behind HTTP (http).
 
     `weights` is a path to safetensors or to a checkpoint of tensors only. `mean` and `std` (one number a
     channel, of pixels in [0, 1]) normalise inside the model; None leaves that to the data set's own.
@@ -50,13 +72,20 @@ class TeacherSpec(Strict):
     std: list[float] | None = None
     program: str | None = None
     trusted: bool = Field(False, description="the file may be unpickled; only for files you made yourself")
+    http: HttpSpec | None = None
+    replicas: int = Field(1, ge=1, le=64, description="copies of the network, spread over the cluster")
+    top_k: int | None = Field(None, ge=1, description="soft: only the k largest probabilities are told")
+    decimals: int | None = Field(None, ge=0, le=7, description="soft: probabilities are rounded")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        given = (self.architecture is not None, self.recipe is not None, self.weights is not None)
-        trained_or_loaded = given in ((True, True, False), (True, False, True)) and self.program is None
-        if not trained_or_loaded and not (given == (False, False, False) and self.program is not None):
-            raise refuse("needs exactly one of: architecture and recipe, architecture and weights, program")
+        parts = {name for name in KIND_KEYS if getattr(self, name) is not None}
+        if parts not in ({"architecture", "recipe"}, {"architecture", "weights"}, {"program"}, {"http"}):
+            raise refuse(
+                "needs exactly one of: architecture and recipe, architecture and weights, program, http"
+            )
+        if self.http is not None and self.replicas > 1:
+            raise refuse("a teacher behind HTTP has no replicas here: raise http.concurrency", "replicas")
         return self
 
 
@@ -206,6 +235,10 @@ class Space(Strict):
     parameters: dict[str, Parameter]
     points: list[Point] = []
     trials: int = Field(ge=1)
+    price: float = Field(0.0, ge=0, description="USD that one query costs")
+    held_out: int | None = Field(
+        None, ge=4, description="most held-out images (val and test) that the teacher is asked; none for all"
+    )
     resources: Resources = Resources()
     smoke: dict[str, Any] = Field({}, description="overrides that make the search end in minutes")
 

@@ -155,7 +155,8 @@ def _build(spec: TeacherSpec, dataset: Dataset) -> Classifier:
 
 
 def _cache_key(spec: TeacherSpec, dataset: Dataset) -> str:
-    what = {"spec": spec.model_dump(mode="json"), "data": dataset.sha256, "code": CODE_VERSION}
+    made_by = spec.model_dump(mode="json", include={"architecture", "recipe", "mean", "std"})
+    what = {"spec": made_by, "data": dataset.sha256, "code": CODE_VERSION}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,6 +7,7 @@ RaysysError                 1  unexpected
 ├── StorageError            1  the disk is full, a file cannot be written
 │   └── CorruptRunError     2  a run folder that cannot be read
 ├── LedgerError             1  a request that contradicts the ledger: a bug, never a user's mistake
+├── LeaseError              1  a request of a trial, or of an attempt, that was ended
 ├── CheckError              3  finished, but a check does not hold
 ├── ResumeError             5  a run that cannot be resumed
 └── UnreachableError        6  cluster or teacher unreachable, resources that can never be met
@@ -60,6 +61,10 @@ class CorruptRunError(RaysysError):
 
 class LedgerError(RaysysError):
     """A request that contradicts what the ledger recorded. Always a bug."""
+
+
+class LeaseError(RaysysError):
+    """A request of a trial that was ended, or of an attempt that a newer one replaced: not answered."""
 
 
 class CheckError(RaysysError):

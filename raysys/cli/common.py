@@ -29,6 +29,13 @@ DataRoot = Annotated[
 Storage = Annotated[str, typer.Option(envvar="RAYSYS_STORAGE", help="the folder that holds the runs")]
 Name = Annotated[str | None, typer.Option(help="the run's name [default: SPACE-UTC time]")]
 Cpus = Annotated[float | None, typer.Option(min=0, help="CPUs of a trial; its threads")]
+TeacherUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="a teacher behind HTTP (Open Inference Protocol v2), for the space's own"
+    ),
+]
+TeacherModel = Annotated[str | None, typer.Option(help="with --teacher-url: the model's name there [SPACE]")]
 TrustProgram = Annotated[
     bool,
     typer.Option("--trust-program", help="a run's own torch.export teacher may be opened: it can run code"),
@@ -70,6 +77,16 @@ def chosen_space(
         space = load.apply_overrides(space, {"query_budget": _capped(space, per_trial)}, known)
     check_space(space)
     return space
+
+
+def behind_http(url: str | None, model: str | None) -> dict[str, Any]:
+    """The override that puts a teacher behind HTTP in the place of the space's own. Raises UsageError."""
+    if url is None:
+        if model is not None:
+            raise UsageError("--teacher-model needs --teacher-url URL")
+        return {}
+    nothing = dict.fromkeys(("architecture", "recipe", "weights", "program"))
+    return {"teacher": {**nothing, "replicas": 1, "http": {"url": url, "model": model}}}
 
 
 def _capped(space: "Space", most: int) -> Any:

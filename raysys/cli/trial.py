@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from raysys.records import Report, TrialConfig, TrialRecord
     from raysys.space.schema import Space
 
-RESULTS = ("queries", "val_accuracy", "test_accuracy", "agreement", "weights_sha256", "seconds")
+RESULTS = (
+    *("queries", "val_accuracy", "test_accuracy", "agreement", "test_agreement", "weights_sha256", "seconds"),
+)
 
 
 def trial(
@@ -27,6 +29,8 @@ def trial(
     response: common.ResponseKind = None,
     queries_per_trial: common.PerTrial = None,
     cpus_per_trial: common.Cpus = None,
+    teacher_url: common.TeacherUrl = None,
+    teacher_model: common.TeacherModel = None,
     storage: common.Storage = "runs",
     name: common.Name = None,
     data_root: common.DataRoot = None,
@@ -45,6 +49,7 @@ def trial(
         given: dict[str, object] = {"--space": space, "--method": method, "--response": response}
         given |= {"--queries-per-trial": queries_per_trial, "-s": settings, "-c": config}
         given |= {"--smoke": smoke, "--cpus-per-trial": cpus_per_trial}
+        given |= {"--teacher-url": teacher_url, "--teacher-model": teacher_model}
         clash = [flag for flag, value in given.items() if value]
         if clash:
             raise UsageError(f"{', '.join(clash)} cannot be used with --from", "a repeat changes nothing")
@@ -54,6 +59,7 @@ def trial(
         if trust_program:
             raise UsageError("--trust-program needs --from RUN:UID")
         flags = {"method": method, "response": response, "resources.cpus_per_trial": cpus_per_trial}
+        flags |= common.behind_http(teacher_url, teacher_model)
         chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial)
         wanted = _first(chosen, 0 if seed is None else seed)
     path = common.run_path(storage, name, chosen.name, "-trial")
@@ -65,9 +71,10 @@ def trial(
         return
     rows = [
         ("queries", f"{record.queries:,}"),
-        ("val accuracy", f"{record.val_accuracy:.2%}"),
-        ("test accuracy", f"{record.test_accuracy:.2%}"),
-        ("agreement", f"{record.agreement:.2%}"),
+        ("val accuracy", output.share(record.val_accuracy)),
+        ("test accuracy", output.share(record.test_accuracy)),
+        ("val agreement", output.share(record.agreement)),
+        ("test agreement", output.share(record.test_agreement)),
         ("weights sha256", record.weights_sha256),
         ("student", str(path / "students" / record.uid)),
     ]
@@ -83,7 +90,8 @@ def _run(path: Path, space: "Space", config: "TrialConfig", data_root: Path) -> 
     def on_report(report: "Report") -> None:
         output.note(
             f"step {report.step:3d}  {report.queries:6,} queries  pool {report.pool_size:6,}"
-            f"  val {report.val_accuracy:.2%}  agreement {report.agreement:.2%}  {report.seconds:5.1f} s"
+            f"  val {output.share(report.val_accuracy)}  agreement {output.share(report.agreement)}"
+            f"  {report.seconds:5.1f} s"
         )
 
     machine = Machine(data_root=data_root, cache=default_cache_dir())

@@ -63,6 +63,12 @@ def tune(
     max_queries: Annotated[
         int | None, typer.Option(min=1, help="the most queries of the whole run, evaluation included")
     ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(metavar="USD", help="the most money of the whole run, by the space's price of a query"),
+    ] = None,
+    teacher_url: common.TeacherUrl = None,
+    teacher_model: common.TeacherModel = None,
     time: Annotated[str | None, typer.Option(help="end softly after 90s, 30m, 8h")] = None,
     sampler: Annotated[Sampler, typer.Option(help="Optuna's sampler")] = Sampler.TPE,
     concurrent: Annotated[int | None, typer.Option(min=1, help="trials at once [default: what fits]")] = None,
@@ -108,13 +114,14 @@ def tune(
             "response": response,
             "resources.cpus_per_trial": cpus_per_trial,
             "resources.gpus_per_trial": gpus_per_trial,
+            **common.behind_http(teacher_url, teacher_model),
         }
         chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial)
         path = common.run_path(storage, name, chosen.name, "-smoke" if smoke else "")
         if print_config:
             return _print_config(chosen)
         if dry_run:
-            return _dry_run(chosen, seed, sampler, max_queries, path)
+            return _dry_run(chosen, seed, sampler, max_queries, max_cost, path)
 
     from raysys.cluster.machine import Machine
     from raysys.teacher.training import default_cache_dir
@@ -132,7 +139,7 @@ def tune(
         if resume is not None:
             ended = _resume(path, machine, data_root, extend, retry_failed, trust_program)
         else:
-            ended = _start(path, chosen, machine, seed, sampler, max_queries)
+            ended = _start(path, chosen, machine, seed, sampler, max_queries, max_cost)
     except KeyboardInterrupt:
         output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(str(path))}")
         raise typer.Exit(130) from None
@@ -141,7 +148,13 @@ def tune(
 
 
 def _start(
-    path: Path, space: "Space", machine: "Machine", seed: int, sampler: Sampler, max_queries: int | None
+    path: Path,
+    space: "Space",
+    machine: "Machine",
+    seed: int,
+    sampler: Sampler,
+    max_queries: int | None,
+    max_cost: float | None,
 ) -> "Ended":
     from raysys.cluster.experiment import start_run
     from raysys.store.layout import RunLayout
@@ -153,6 +166,7 @@ def _start(
         seed=seed,
         sampler=sampler.value,
         max_queries=max_queries,
+        max_cost=max_cost,
         say=output.note,
     )
 
@@ -207,8 +221,16 @@ def _print_config(space: "Space") -> None:
     output.result(yaml.safe_dump(to_json(space), sort_keys=False, allow_unicode=True).rstrip())
 
 
-def _dry_run(space: "Space", seed: int, sampler: Sampler, max_queries: int | None, path: Path) -> None:
+def _dry_run(
+    space: "Space",
+    seed: int,
+    sampler: Sampler,
+    max_queries: int | None,
+    max_cost: float | None,
+    path: Path,
+) -> None:
     """Print what a run would do; nothing is written and no Ray is started."""
+    from raysys.cluster.caps import run_caps, told
     from raysys.cluster.plan import budget_range
     from raysys.search.study_searcher import StudySearcher
 
@@ -223,8 +245,12 @@ def _dry_run(space: "Space", seed: int, sampler: Sampler, max_queries: int | Non
         f"{space.trials} trials of {low:,} to {high:,} queries each:"
         f" at most {worst:,} queries, and the held-out images once"
     )
-    if max_queries is not None:
-        output.result(f"the run's cap: {max_queries:,} queries, all included")
+    if space.price:
+        output.result(
+            f"at {space.price:g} USD a query: at most {worst * space.price:,.2f} USD for the trials"
+        )
+    if caps := run_caps(space, max_queries, max_cost):
+        output.result(f"the run's cap: {told(caps)}, all included")
     held = space.resources
     output.result(
         f"each trial holds {held.cpus_per_trial:g} CPU and {held.gpus_per_trial:g} GPU",

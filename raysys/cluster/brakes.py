@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from raysys.cluster.caps import told
 from raysys.cluster.machine import Machine
 from raysys.cluster.run_book import RunBook
 from raysys.cluster.signals import SoftStop
@@ -51,7 +52,7 @@ class Brakes:
         if self._soft.signal:
             return Ended(RunState.INTERRUPTED, self._soft.exit_code, reason)
         if self._book.trouble:
-            return Ended(RunState.INTERRUPTED, 1, reason)
+            return Ended(RunState.INTERRUPTED, self._book.trouble_code, reason)
         if self._book.share_failed(self._manifest.trials) > self._machine.max_failures:
             return Ended(RunState.FAILED, 3, reason)
         if done >= self._manifest.trials:
@@ -59,9 +60,7 @@ class Brakes:
         if reason:
             return Ended(RunState.CAPPED, 4, reason)
         if cap_reached:
-            return Ended(
-                RunState.CAPPED, 4, f"the cap of {self._manifest.caps['queries']:,.0f} queries is reached"
-            )
+            return Ended(RunState.CAPPED, 4, f"the cap of {told(self._manifest.caps)} is reached")
         return Ended(
             RunState.FAILED, 1, f"only {done} of {self._manifest.trials} trials ended: see the run's log"
         )

@@ -14,9 +14,10 @@ from raysys.records import Report, TrialStatus
 class Recorder(Callback):
     """Writes what happens to the trials. Tune pickles callbacks: of this one nothing, it lives here only."""
 
-    def __init__(self, book: RunBook, on_tick: Callable[[], None]) -> None:
+    def __init__(self, book: RunBook, on_tick: Callable[[], None], on_end: Callable[[str], object]) -> None:
         self._book = book
         self._on_tick = on_tick
+        self._on_end = on_end
         self._ended: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -39,12 +40,17 @@ class Recorder(Callback):
                 self._book.ended(uid, TrialStatus.FINISHED, weights_sha256=result["weights_sha256"])
             case "interrupted":
                 self._ended.add(uid)
-                self._book.troubled(uid, result["error"])
+                self._book.troubled(uid, result["error"], result["exit_code"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial failed for good, after its retries; what its worker does after its end does not count."""
         if trial.config["uid"] not in self._ended:
             self._book.ended(trial.config["uid"], TrialStatus.FAILED, error=error_text(trial))
+        self._on_end(trial.config["uid"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Tune stopped the trial, or it ended by itself: what it may still have queued is not asked."""
+        self._on_end(trial.config["uid"])
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune's loop went round."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from raysys.cluster import problem as problems
 from raysys.cluster.brakes import Ended
+from raysys.cluster.caps import check_caps, run_caps
 from raysys.cluster.final import crash_recorded
 from raysys.cluster.lock import run_lock
 from raysys.cluster.machine import Machine, check_address, claim
@@ -38,6 +39,7 @@ def start_run(
     seed: int,
     sampler: SamplerName,
     max_queries: int | None,
+    max_cost: float | None,
     say: Callable[[str], None],
 ) -> Ended:
     """A new run. Raises UsageError before anything is written when it cannot be."""
@@ -45,7 +47,8 @@ def start_run(
     problems.check_networks(space, task)
     dataset = problems.read_dataset(space, task, machine.data_root)
     check_own(space.teacher, dataset)
-    problems.check_cap(max_queries, space, len(dataset.test_labels))
+    caps = run_caps(space, max_queries, max_cost)
+    check_caps(caps, space, problems.held_out_queries(space, dataset))
     check_address(machine.address)
     claim(layout)
     say(f"run {layout.root}")
@@ -57,7 +60,7 @@ def start_run(
         seed=seed,
         sampler=sampler,
         trials=space.trials,
-        caps={} if max_queries is None else {"queries": max_queries},
+        caps=caps,
     )
     write_manifest(layout, manifest)
     with run_lock(layout), crash_recorded(layout):

@@ -15,14 +15,14 @@ from raysys.cluster.machine import Machine, claim
 from raysys.cluster.one_trial import run_one
 from raysys.cluster.plan import check_space
 from raysys.cluster.run_book import RunBook
+from raysys.cluster.teacher import teacher_setup
 from raysys.records import EVALUATION, Report, TrialConfig, TrialRecord, TrialStatus
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import NO_SAMPLER, RunState, write_manifest
 from raysys.store.writer import RunWriter
-from raysys.teacher.journal import Journal
-from raysys.teacher.local import TorchTeacher
-from raysys.teacher.service import LocalOracle, TeacherService
+from raysys.teacher.journal import open_journal
+from raysys.teacher.service import LocalOracle
 from raysys.teacher.training import check_own
 
 
@@ -60,13 +60,12 @@ def run_in_process(
         run_lock(layout),
         crash_recorded(layout),
         RunWriter(layout) as writer,
-        closing(Journal(layout.ledger)) as journal,
+        closing(open_journal(layout.ledger, layout.filesystem)) as journal,
     ):
         problem = problems.prepare(space, dataset, layout, machine.cache, watcher.say)
         manifest = manifest.model_copy(update={"teacher": problem.card})
         device = problems.device(space)
-        predict = TorchTeacher(problem.teacher.open(), device=device).predict
-        service = TeacherService(predict, problem.task, config.response, journal)
+        service = teacher_setup(space, problem, layout).service(problem.teacher.backend(device), journal)
         val, test = problems.ask_held_out(
             problem, LocalOracle(service, EVALUATION, problem.evaluation_queries)
         )
@@ -81,7 +80,7 @@ def run_in_process(
         done = run_one(
             config,
             problem.task,
-            lambda uid, budget: LocalOracle(service, uid, budget),
+            lambda uid, budget, attempt: LocalOracle(service, uid, budget, attempt),
             val,
             layout,
             on_reports,

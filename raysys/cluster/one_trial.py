@@ -21,7 +21,7 @@ class Delivered:
 def run_one(
     config: TrialConfig,
     task: Task,
-    open_oracle: Callable[[str, int], Oracle],
+    open_oracle: Callable[[str, int, int], Oracle],
     val: EvalSet,
     layout: RunLayout,
     on_reports: Callable[[Sequence[Report]], None],
@@ -31,6 +31,6 @@ def run_one(
     """Run a trial from wherever its files say it stands, and save its student."""
     files = TrialFiles(layout, config.uid)
     attempt = files.next_attempt()
-    oracle = open_oracle(config.uid, int(config.options["query_budget"]))
+    oracle = open_oracle(config.uid, int(config.options["query_budget"]), attempt)
     outcome = run_trial(config, task, oracle, val, files, on_reports, clock, attempt, device)
     return Delivered(outcome.reports, files.save_student(outcome.student, config))

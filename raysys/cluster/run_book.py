@@ -11,7 +11,7 @@ FLUSH_S = 1.0
 
 
 class RunBook:
-    """Trials by uid; `trouble` says why the run cannot go on.
+    """Trials by uid; `trouble` says why the run cannot go on, `trouble_code` how it exits.
 
     `suggested` is durable before it returns, so that no trial starts unrecorded.
 
@@ -24,6 +24,7 @@ class RunBook:
         self._clock = clock
         self._flushed = clock()
         self.trouble = ""
+        self.trouble_code = 1
 
     def suggested(self, config: TrialConfig) -> None:
         """A trial will start, anew or again. Raises StorageError."""
@@ -53,9 +54,9 @@ class RunBook:
         """A trial ended."""
         self._write(replace(self.records[uid], status=status, error=error, weights_sha256=weights_sha256))
 
-    def troubled(self, uid: str, why: str) -> None:
+    def troubled(self, uid: str, why: str, exit_code: int) -> None:
         """A trial met what no trial can mend (a full disk, a lost teacher): the run should end."""
-        self.trouble = why
+        self.trouble, self.trouble_code = why, exit_code
         self.ended(uid, TrialStatus.INTERRUPTED)
 
     def interrupt(self) -> None:
@@ -64,10 +65,10 @@ class RunBook:
             if not record.status.ended:
                 self.ended(uid, TrialStatus.INTERRUPTED)
 
-    def tested(self, accuracy: Mapping[str, float]) -> None:
-        """Test accuracies of trials on the final front, by uid."""
-        for uid, value in accuracy.items():
-            self._write(replace(self.records[uid], test_accuracy=value))
+    def tested(self, results: Mapping[str, tuple[float | None, float]]) -> None:
+        """Accuracy (None without labels) and agreement on test of trials on the final front, by uid."""
+        for uid, (accuracy, agreement) in results.items():
+            self._write(replace(self.records[uid], test_accuracy=accuracy, test_agreement=agreement))
 
     def tick(self) -> None:
         """Bring waiting reports to disk, now and then."""

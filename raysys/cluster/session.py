@@ -10,6 +10,7 @@ from ray import tune
 
 from raysys.cluster import problem as problems
 from raysys.cluster.brakes import Brakes, Ended
+from raysys.cluster.caps import most_queries
 from raysys.cluster.callbacks import Recorder, RunStopper
 from raysys.cluster.final import finish
 from raysys.cluster.machine import Machine
@@ -19,6 +20,7 @@ from raysys.cluster.progress import ProgressPrinter, run_status
 from raysys.cluster.ray_cluster import place, ray_session, resources
 from raysys.cluster.run_book import RunBook
 from raysys.cluster.signals import SoftStop
+from raysys.cluster.teacher import teacher_setup
 from raysys.cluster.trainable import TrialContext, trainable
 from raysys.data.datasets import Dataset
 from raysys.errors import ResumeError
@@ -57,6 +59,7 @@ class Session:
         self._dataset = dataset
         self._machine = machine
         self._say = say
+        self._cap = most_queries(manifest.caps, space.price)
         self._start = time.monotonic()
 
     def go(self, records: list[TrialRecord]) -> Ended:
@@ -101,14 +104,8 @@ class Session:
         return problem
 
     def _teacher(self, problem: Problem, gpus: float) -> tuple[Handle, EvalSet, EvalSet]:
-        cap = self._manifest.caps.get("queries")
-        teacher = start_teacher(
-            problem.teacher,
-            self._space.response,
-            self._layout.ledger,
-            None if cap is None else int(cap),
-            gpus,
-        )
+        setup = teacher_setup(self._space, problem, self._layout, self._manifest.caps, gpus)
+        teacher = start_teacher(setup)
         oracle = ActorOracle(teacher, EVALUATION, problem.evaluation_queries)
         return teacher, *problems.ask_held_out(problem, oracle)
 
@@ -151,6 +148,7 @@ class Session:
             book,
             brakes,
             self._progress(book, problem),
+            on_end=teacher.close.remote,
         )
 
     def _trainable(self, problem: Problem, teacher: Handle, val: EvalSet) -> Any:
@@ -164,7 +162,6 @@ class Session:
     def _progress(self, book: RunBook, problem: Problem) -> Callable[[bool], None]:
         printer = ProgressPrinter(self._machine.progress, self._layout.root.name, time.monotonic)
         manifest = self._manifest
-        cap = manifest.caps.get("queries")
         kept = sum(record.status.ended for record in book.records.values())
         worst = problem.evaluation_queries + manifest.trials * budget_range(self._space)[1]
 
@@ -176,10 +173,11 @@ class Session:
                         manifest.trials,
                         problem.evaluation_queries,
                         worst,
-                        None if cap is None else int(cap),
+                        self._cap,
                         manifest.reference,
                         self._elapsed(),
                         kept,
+                        manifest.score,
                     )
                 )
             if last:
@@ -188,15 +186,14 @@ class Session:
         return tick
 
     def _cap_reached(self, book: RunBook, problem: Problem) -> bool:
-        cap = self._manifest.caps.get("queries")
-        if cap is None:
+        if self._cap is None:
             return False
         # What the running trials may still ask is theirs: a trial that is left nothing teaches nothing.
         taken = (
             record.queries if record.status.ended else int(record.config.options["query_budget"])
             for record in book.records.values()
         )
-        return cap - problem.evaluation_queries - sum(taken) < budget_range(self._space)[0]
+        return self._cap - problem.evaluation_queries - sum(taken) < budget_range(self._space)[0]
 
 
 def _fit(
@@ -207,6 +204,7 @@ def _fit(
     book: RunBook,
     brakes: Brakes,
     progress: Callable[..., None],
+    on_end: Callable[[str], object],
 ) -> None:
     """Let Tune run the trials; whatever it prints goes to the run's log."""
     tuner = tune.Tuner(
@@ -218,7 +216,7 @@ def _fit(
             name=f"session-{int(time.time())}",
             storage_path=str(layout.tune),
             verbose=0,
-            callbacks=[Recorder(book, progress)],
+            callbacks=[Recorder(book, progress, on_end)],
             stop=RunStopper(brakes.reason),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),

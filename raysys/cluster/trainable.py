@@ -39,7 +39,7 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
         outcome = run_one(
             trial,
             context.task,
-            lambda uid, budget: ActorOracle(context.teacher, uid, budget),
+            lambda uid, budget, attempt: ActorOracle(context.teacher, uid, budget, attempt),
             context.val,
             RunLayout.open(context.root),
             send,
@@ -48,7 +48,8 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
         )
     except (StorageError, UnreachableError) as error:
         # Not the trial's fault: the run should end, and a resume go on with the trial.
-        tune.report({"uid": trial.uid, "reports": [], "status": "interrupted", "error": str(error)})
+        why = {"error": str(error), "exit_code": error.exit_code}
+        tune.report({"uid": trial.uid, "reports": [], "status": "interrupted", **why})
         return
     last = _result(outcome.reports[-1:])
     tune.report({**last, "status": "finished", "weights_sha256": outcome.weights_sha256})

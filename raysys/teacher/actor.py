@@ -1,10 +1,10 @@
-"""The shared teacher as a Ray actor, and a trial's view of it. No other file of this package knows Ray."""
+"""The shared teacher as a Ray actor, its replicas, and a trial's view of it. No other file here knows Ray."""
 
 import asyncio
-from collections.abc import Callable
+import itertools
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from typing import Any
 
 import ray
 import torch
@@ -13,74 +13,130 @@ from ray.actor import ActorHandle
 from raysys.errors import RaysysError, UnreachableError
 from raysys.oracle import BudgetExhausted, Images, Response
 from raysys.records import Account
+from raysys.teacher.backend import Backend, Meter, Source
 from raysys.teacher.batcher import Batcher
-from raysys.teacher.journal import Journal
-from raysys.teacher.kept import KeptTeacher
-from raysys.teacher.local import TorchTeacher
-from raysys.teacher.service import Reply, Request, TeacherService, unwrap
+from raysys.teacher.local import MAX_ROWS
+from raysys.teacher.service import Reply, Request, unwrap
+from raysys.teacher.setup import TeacherSetup
 
-T = TypeVar("T")
 Handle = ActorHandle[Any]
 
-MAX_ROWS = 1024
-"""The most images of several callers that one forward serves."""
+WAITING = 128
+"""Calls that the actor takes in; the images of later ones stay with their callers (back-pressure)."""
+ATTEMPTS = 3
+"""How often a forward is tried that dies with its replica."""
 
 
 class TeacherActor:
-    """Batcher and service in an asyncio shell: while one group is served, the next one gathers.
+    """Batcher and service in an asyncio shell: while groups are served, the next one gathers."""
 
-    The service runs in one thread, so that groups are served in the order in which they came.
-    """
-
-    def __init__(
-        self,
-        kept: KeptTeacher,
-        response: str,
-        ledger_folder: str,
-        max_queries: int | None,
-        device: str,
-    ) -> None:
+    def __init__(self, setup: TeacherSetup) -> None:
         torch.set_num_threads(1)
-        predict = TorchTeacher(kept.open(), device=device).predict
-        journal = Journal(Path(ledger_folder))
-        self._service = TeacherService(predict, kept.task, response, journal, max_queries)
-        self._executor = ThreadPoolExecutor(max_workers=1)
-        self._batcher: Batcher[tuple[Request, asyncio.Future[Reply]]] = Batcher(MAX_ROWS)
-        self._drainer: asyncio.Task[None] | None = None
+        backend: Backend = Replicas(setup) if setup.replicas > 1 else setup.source.backend(setup.device)
+        self._service = setup.service(backend, setup.journal())
+        self._lanes = backend.lanes
+        self._batcher: Batcher[tuple[Request, asyncio.Future[Reply]]] = Batcher(backend.max_rows)
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+        self._threads = ThreadPoolExecutor(backend.lanes)
 
-    async def open(self, uid: str, budget: int) -> None:
+    @ray.method(concurrency_group="control")
+    async def open(self, uid: str, budget: int, epoch: int) -> None:
         """See `TeacherService.open`."""
-        await self._in_thread(self._service.open, uid, budget)
+        self._service.open(uid, budget, epoch)
 
-    async def ask(self, uid: str, sequence: int, images: Images) -> Reply:
-        """Queue a request and wait for its reply; an error is returned, not raised."""
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._batcher.put((Request(uid, sequence, images), reply), len(images))
-        if self._drainer is None or self._drainer.done():
-            self._drainer = asyncio.create_task(self._drain())
-        return await reply
+    @ray.method(concurrency_group="control")
+    async def close(self, uid: str) -> None:
+        """See `TeacherService.close`: what the account has queued is not served."""
+        self._service.close(uid)
 
+    @ray.method(concurrency_group="control")
     async def accounts(self) -> dict[str, Account]:
         """All accounts by uid."""
-        return await self._in_thread(self._service.accounts)
+        return self._service.accounts()
 
-    async def _drain(self) -> None:
+    @ray.method(concurrency_group="control")
+    async def count(self, executed: int) -> None:
+        """See `TeacherService.count`."""
+        self._service.count(executed)
+
+    @ray.method(concurrency_group="ask")
+    async def ask(self, uid: str, epoch: int, sequence: int, images: Images) -> Reply:
+        """Queue a request and wait for its reply; an error is returned, not raised."""
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._batcher.put((Request(uid, epoch, sequence, images), reply), len(images))
+        if self._running < self._lanes:
+            self._running += 1
+            lane = asyncio.create_task(self._serve())
+            self._tasks.add(lane)
+            lane.add_done_callback(self._tasks.discard)
+        return await reply
+
+    async def _serve(self) -> None:
         while batch := self._batcher.take():
+            requests = [request for request, _ in batch]
             try:
-                replies = await self._in_thread(self._service.serve, [request for request, _ in batch])
+                replies = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._service.serve, requests
+                )
             except Exception as error:  # a bug: its callers must not wait for ever
                 replies = [RaysysError("the teacher service failed", repr(error))] * len(batch)
             for (_, future), reply in zip(batch, replies, strict=True):
                 if not future.done():
                     future.set_result(reply)
-
-    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        self._running -= 1  # in one step with the look at the empty queue: no request falls between them
 
 
-def start_teacher(
-    kept: KeptTeacher, response: str, ledger_folder: Path, max_queries: int | None, num_gpus: float
-) -> Handle:
+class Replica:
+    """One more copy of the network: stateless, the ledger stays with the teacher actor."""
+
+    def __init__(self, source: Source, device: str) -> None:
+        torch.set_num_threads(1)
+        self._backend = source.backend(device)
+
+    def answer(self, images: Images) -> Response:
+        """See `Backend.predict`; the teacher actor has counted the images."""
+        return self._backend.predict(images, _Counted())
+
+
+class _Counted:
+    def sent(self, start: int, stop: int) -> None:
+        pass
+
+    def unsent(self, start: int, stop: int) -> None:
+        pass
+
+
+class Replicas:
+    """A `Backend` of `replicas` actors, spread over the cluster. One that dies is started again."""
+
+    max_rows = MAX_ROWS
+
+    def __init__(self, setup: TeacherSetup) -> None:
+        options = {"num_cpus": 0, "num_gpus": setup.num_gpus, "max_restarts": -1}
+        replica = ray.remote(scheduling_strategy="SPREAD", **options)(Replica)  # type: ignore[call-overload]
+        self._free: SimpleQueue[Handle] = SimpleQueue()
+        for _ in range(setup.replicas):
+            self._free.put(replica.remote(setup.source, setup.device))
+        self.lanes = setup.replicas
+
+    def predict(self, images: Images, meter: Meter) -> Response:
+        """See `Backend.predict`."""
+        for attempt in itertools.count(1):
+            replica = self._free.get()
+            meter.sent(0, len(images))
+            try:
+                answer: Any = ray.get(replica.answer.remote(images))
+                return Response(answer.labels, answer.probabilities)
+            except ray.exceptions.RayActorError as error:
+                if attempt == ATTEMPTS:
+                    raise UnreachableError("the teacher's replicas keep dying", str(error)) from error
+            finally:
+                self._free.put(replica)
+        raise AssertionError("the loop ends by itself")
+
+
+def start_teacher(setup: TeacherSetup) -> Handle:
     """Start the actor beside the driver and wait until its ledger is read.
 
     Raises UnreachableError when it cannot start (its ledger is damaged, or held by another process).
@@ -88,30 +144,40 @@ def start_teacher(
     It takes no CPU slot, so that it never keeps a trial from being placed. It restarts after a crash
     and repeats the calls that were under way: the ledger makes that safe.
     """
-    options = {"num_cpus": 0, "num_gpus": num_gpus, "max_restarts": -1, "max_task_retries": -1}
-    actor = ray.remote(**options)(TeacherActor)  # type: ignore[call-overload]
-    device = "cuda" if num_gpus else "cpu"
-    handle: Handle = actor.remote(kept, response, str(ledger_folder), max_queries, device)
-    _get(handle.accounts.remote())
+    actor = ray.remote(  # type: ignore[call-overload]
+        num_cpus=0,
+        num_gpus=setup.num_gpus if setup.replicas == 1 else 0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        concurrency_groups={"ask": WAITING, "control": 8},
+    )(TeacherActor)
+    handle: Handle = actor.remote(setup)
+    answer(handle.accounts.remote())
     return handle
 
 
 class ActorOracle:
-    """The oracle of one account over the shared actor."""
+    """The oracle of one attempt of an account, over the shared actor."""
 
-    def __init__(self, handle: Handle, uid: str, budget: int) -> None:
+    def __init__(self, handle: Handle, uid: str, budget: int, epoch: int = 0) -> None:
         self._handle = handle
         self._uid = uid
-        _get(handle.open.remote(uid, budget))
+        self._epoch = epoch
+        answer(handle.open.remote(uid, budget, epoch))
 
     def ask(self, images: Images, sequence: int) -> Response | BudgetExhausted:
         """See `raysys.oracle.Oracle.ask`. Raises UnreachableError when the actor is gone for good."""
-        return unwrap(_get(self._handle.ask.remote(self._uid, sequence, images)))
+        return unwrap(answer(self._handle.ask.remote(self._uid, self._epoch, sequence, images)))
 
 
-def _get(reference: Any) -> Any:
+def answer(reference: Any) -> Any:
+    """What the actor answers. Raises UnreachableError when it is gone for good, RaysysError as it does."""
     try:
         return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, RaysysError):
+            raise error.cause from None
+        raise
     except (ray.exceptions.RayActorError, ray.exceptions.RaySystemError) as error:
         why = str(error).rpartition("Error: ")[2].strip()  # what it died of stands behind a traceback
         raise UnreachableError(

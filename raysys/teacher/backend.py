@@ -28,12 +28,31 @@ class Backend(Protocol):
     worth joining for one call; a call with more is split inside.
     """
 
-    lanes: int
-    max_rows: int
+    @property
+    def lanes(self) -> int:
+        """Calls at once."""
+        ...
+
+    @property
+    def max_rows(self) -> int:
+        """Images of a joined call."""
+        ...
 
     def predict(self, images: Images, meter: Meter) -> Response:
         """Answer uint8 (n, c, h, w): labels, and probabilities where the teacher tells them.
 
         Raises RaysysError when it cannot (UnreachableError after the retries).
         """
+        ...
+
+
+class Source(Protocol):
+    """Where a backend comes from: small enough to send to the machine that will hold it."""
+
+    def backend(self, device: str) -> Backend:
+        """Open it on `device` ("cpu" or "cuda"). Raises UsageError, UnreachableError."""
+        ...
+
+    def sha256(self) -> str:
+        """The identity of the teacher as its card has it: a resumed run must find the same."""
         ...

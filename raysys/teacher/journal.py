@@ -1,123 +1,120 @@
-"""The ledger's durable log: one checksummed JSON line a group of charges, appended and fsynced.
+"""The ledger's durable log: one checksummed JSON line an event, appended before anything depends on it.
 
-A line is `crc32 SP json LF`; a group is one line, so that it is there as a whole or not at all. Replay
-rebuilds the ledger; a torn tail (the process died while it wrote) is dropped, its requests are asked
+A line is `crc32 SP json LF`. Events are `open` and `close` of accounts, `sent` (before each attempt; it
+survives kill -9, not a power cut), `charges` (a group of answers in one line, so that it is there as a whole
+or not at all; on the disk before a reply leaves) and `counted` (what the teacher's own counter said).
+Replay rebuilds the ledger; a torn tail (the process died while it wrote) is dropped, its requests are asked
 again; a damaged line before others is an error, never skipped.
 """
 
 import base64
-import contextlib
-import fcntl
 import json
-import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
+from pyarrow.fs import FileSystem, LocalFileSystem
 
-from raysys.errors import CorruptRunError, StorageError
+from raysys.errors import CorruptRunError
 from raysys.oracle import Response
 from raysys.records import Account
 from raysys.teacher.ledger import Charge, Ledger, RequestKey
-
-FILE = "journal.jsonl"
-LOCK_PATIENCE_S = 30.0
-"""How long to wait for a dying owner to let go of the journal."""
+from raysys.teacher.log import FILE, LocalLog, Log, SegmentLog, file_lines, segment_lines, storage_error
 
 Event = dict[str, Any]
 
 
 class Journal:
-    """Appends events for one writer at a time; the file is locked while it is open.
+    """Appends events for one writer at a time. Every method that appends raises StorageError."""
 
-    Raises StorageError when the file cannot be made, or when another process keeps it locked for longer
-    than `patience_s`.
-    """
-
-    def __init__(
-        self, folder: Path, clock: Callable[[], float] = time.time, patience_s: float = LOCK_PATIENCE_S
-    ) -> None:
-        self._path = folder / FILE
+    def __init__(self, log: Log, clock: Callable[[], float] = time.time) -> None:
+        self._log = log
         self._clock = clock
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a+b", buffering=0)
-        except OSError as error:
-            raise _storage_error(self._path, error) from error
-        try:
-            _lock(self._file, self._path, patience_s)
-        except StorageError:
-            self._file.close()
-            raise
-        self._end = 0
 
-    def replay(self, ledger: Ledger) -> int:
-        """Bring `ledger` up to date and cut off a torn tail; returns the bytes cut off. Call once, first."""
-        with self._path.open("rb") as file:
-            for event, end in _events(file, self._path):
-                apply(ledger, event)
-                self._end = end
-        size = os.fstat(self._file.fileno()).st_size
-        if size > self._end:
-            self._file.truncate(self._end)
-        return size - self._end
+    def replay(self, ledger: Ledger) -> None:
+        """Bring `ledger` up to date and cut off a torn tail. Call once, first. Raises CorruptRunError."""
+        size = 0
+        for event, line in _events(self._log.lines(), self._log.name):
+            apply(ledger, event)
+            size += len(line)
+        self._log.cut(size)
 
-    def append_account(self, uid: str, budget: int) -> None:
-        """Record that an account was opened. Raises StorageError."""
-        self._append({"open": uid, "budget": budget, "time": self._clock()})
+    def append_open(self, uid: str, budget: int, epoch: int) -> None:
+        """Record that an account was opened, or begins its next epoch."""
+        self._append({"open": uid, "budget": budget, "epoch": epoch})
+
+    def append_close(self, uid: str) -> None:
+        """Record that an account gets no more answers."""
+        self._append({"close": uid}, sync=False)
+
+    def append_sent(self, images: Mapping[str, int]) -> None:
+        """Record how many images of each account are sent now; negative: they never were."""
+        # Not synced: a forward would wait for the disk twice, and only a power cut can lose the line.
+        self._append({"sent": dict(images)}, sync=False)
 
     def append_charges(self, charges: Sequence[Charge]) -> None:
-        """Record answered requests in one durable write: all of them, or none. Raises StorageError."""
-        self._append({"charges": [_charge_event(charge) for charge in charges], "time": self._clock()})
+        """Record answered requests in one durable write: all of them, or none."""
+        self._append({"charges": [_charge_event(charge) for charge in charges]})
+
+    def append_counted(self, executed: int) -> None:
+        """Record how many images the teacher itself counted."""
+        self._append({"counted": executed})
 
     def close(self) -> None:
-        """Close the file and give back the lock."""
-        self._file.close()
+        """Let another writer in."""
+        self._log.close()
 
-    def _append(self, event: Event) -> None:
-        data = _encode(event)
+    def _append(self, event: Event, sync: bool = True) -> None:
         try:
-            # What a failed write left behind goes first, or the next record would make it a torn middle.
-            self._file.truncate(self._end)
-            view = memoryview(data)
-            while view:
-                view = view[self._file.write(view) :]
-            os.fsync(self._file.fileno())
+            self._log.append(_encode({**event, "time": self._clock()}), sync)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self._file.truncate(self._end)
-            raise _storage_error(self._path, error) from error
-        self._end += len(data)
+            raise storage_error(self._log.name, error) from error
 
 
-def read_ledger(folder: Path) -> Ledger:
+def open_journal(folder: Path, filesystem: FileSystem | None = None) -> Journal:
+    """The journal of a run whose ledger is in `folder`, for the one writer. Raises StorageError."""
+    if filesystem is None or isinstance(filesystem, LocalFileSystem):
+        return Journal(LocalLog(folder))
+    try:
+        return Journal(SegmentLog(filesystem, folder))
+    except OSError as error:
+        raise storage_error(str(folder), error) from error
+
+
+def read_ledger(folder: Path, filesystem: FileSystem | None = None) -> Ledger:
     """The ledger as the journal in `folder` tells it, also while it is being written."""
+    local = filesystem is None or isinstance(filesystem, LocalFileSystem)
+    lines = file_lines(folder / FILE) if local else segment_lines(filesystem, folder)
     ledger = Ledger()
-    path = folder / FILE
-    if path.exists():
-        with path.open("rb") as file:
-            for event, _ in _events(file, path):
-                apply(ledger, event)
+    for event, _ in _events(lines, str(folder)):
+        apply(ledger, event)
     return ledger
 
 
-def read_accounts(folder: Path) -> dict[str, Account]:
+def read_accounts(folder: Path, filesystem: FileSystem | None = None) -> dict[str, Account]:
     """The accounts of the journal in `folder`; none where nothing was asked yet."""
-    return read_ledger(folder).accounts()
+    return read_ledger(folder, filesystem).accounts()
 
 
 def apply(ledger: Ledger, event: Event) -> None:
     """Apply one event to the ledger. Raises CorruptRunError for one that this raysys does not know."""
     match event:
-        case {"open": uid, "budget": budget}:
-            if not ledger.is_open(uid, budget):
-                ledger.open(uid, budget)
+        case {"open": uid, "budget": budget, "epoch": epoch}:
+            if ledger.opens(uid, budget, epoch):
+                ledger.open(uid, budget, epoch)
+        case {"close": uid}:
+            ledger.close(uid)
+        case {"sent": sent}:
+            for uid, images in sent.items():
+                ledger.replay_sent(uid, images)
         case {"charges": charges}:
             for charge in charges:
-                ledger.replay(_charge(charge))
+                ledger.replay_charge(_charge(charge))
+        case {"counted": executed}:
+            ledger.count(executed)
         case _:
             raise CorruptRunError(
                 f"the ledger holds an unknown record: {', '.join(event)}",
@@ -126,25 +123,23 @@ def apply(ledger: Ledger, event: Event) -> None:
             )
 
 
-def _events(file: BinaryIO, path: Path) -> Iterator[tuple[Event, int]]:
-    """Each good event with the offset behind it. Raises CorruptRunError if one is damaged before the end."""
+def _events(lines: Iterable[bytes], name: str) -> Iterator[tuple[Event, bytes]]:
+    """Each good event with its line. Raises CorruptRunError if one is damaged before the end."""
     end = 0
     torn: int | None = None
-    for line in file:
+    for line in lines:
         if torn is not None:
             raise CorruptRunError(
-                f"the ledger is damaged: {path}, byte {torn}",
+                f"the ledger is damaged: {name}, byte {torn}",
                 "a record in the middle does not match its checksum",
                 "restore the file from a backup; charges after it cannot be trusted",
             )
-        if not line.endswith(b"\n"):
-            return  # torn, or being written just now: another read would find the line's rest
-        event = _decode(line)
+        event = _decode(line) if line.endswith(b"\n") else None
         if event is None:
-            torn = end
+            torn = end  # torn, or being written just now
             continue
         end += len(line)
-        yield event, end
+        yield event, line
 
 
 def _encode(event: Event) -> bytes:
@@ -168,7 +163,6 @@ def _charge_event(charge: Charge) -> Event:
         "sequence": charge.key.sequence,
         "digest": charge.key.digest,
         "images": charge.key.images,
-        "executed": charge.executed,
         "labels": _pack(response.labels.astype(np.uint16)),
     }
     if response.probabilities is not None:
@@ -183,32 +177,8 @@ def _charge(event: Event) -> Charge:
     if "probabilities" in event:
         flat = np.frombuffer(base64.b64decode(event["probabilities"]), np.float32)
         probabilities = flat.reshape(len(labels), -1)
-    return Charge(key, event["executed"], Response(labels, probabilities))
+    return Charge(key, Response(labels, probabilities))
 
 
 def _pack(array: np.ndarray[Any, Any]) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
-
-
-def _lock(file: BinaryIO, path: Path, patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise StorageError(
-                    f"another process writes to {path}",
-                    "a run has one teacher and one ledger",
-                    "wait for the other run to end, or end it",
-                ) from None
-            time.sleep(0.1)
-
-
-def _storage_error(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"cannot write the ledger {path}",
-        str(error.strerror or error),
-        "nothing was charged; free space, then: raysys tune --resume RUN",
-    )

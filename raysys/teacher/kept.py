@@ -9,6 +9,7 @@ from raysys.models.classifiers import Classifier, build_classifier
 from raysys.models.weights import load_safetensors, save_safetensors, state_sha256, write_atomically
 from raysys.records import Task
 from raysys.space.schema import TeacherSpec
+from raysys.teacher.local import TorchTeacher
 from raysys.teacher.training import file_sha256, open_program
 
 
@@ -35,6 +36,10 @@ class KeptTeacher:
         module = build_classifier(str(self.spec.architecture), self.task, seed=0)
         load_safetensors(module, self._file)
         return module.eval()
+
+    def backend(self, device: str) -> TorchTeacher:
+        """See `Source.backend`."""
+        return TorchTeacher(self.open(), device)
 
     def sha256(self) -> str:
         """The hash that the teacher's card has."""

@@ -5,22 +5,34 @@ import torch
 from torch import nn
 
 from raysys.oracle import Images, Response
+from raysys.teacher.backend import Meter
+
+MAX_ROWS = 1024
+"""Images of several callers that are worth joining: larger forwards gain nothing, and their callers wait."""
 
 
 class TorchTeacher:
-    """Answers with a module that maps float32 (n, c, h, w) in [0, 1] to logits (n, classes)."""
+    """A `Backend` around a module that maps float32 (n, c, h, w) in [0, 1] to logits (n, classes)."""
 
-    def __init__(self, module: nn.Module, max_rows: int = 512, device: str = "cpu") -> None:
+    lanes = 1
+    max_rows = MAX_ROWS
+
+    def __init__(self, module: nn.Module, device: str = "cpu", chunk: int = 128) -> None:
         self._module = module.to(device).eval()
-        self._max_rows = max_rows
         self._device = device
+        self._chunk = chunk
+
+    def predict(self, images: Images, meter: Meter) -> Response:
+        """See `Backend.predict`."""
+        meter.sent(0, len(images))
+        return self.answer(images)
 
     @torch.inference_mode()
-    def predict(self, images: Images) -> Response:
-        """Answer uint8 (n, c, h, w), at most `max_rows` images a forward."""
+    def answer(self, images: Images) -> Response:
+        """Answer uint8 (n, c, h, w) that nobody counts, a cache's worth of images at a time."""
         parts = []
-        for start in range(0, len(images), self._max_rows):
-            part = torch.tensor(images[start : start + self._max_rows], device=self._device)
+        for start in range(0, len(images), self._chunk):
+            part = torch.tensor(images[start : start + self._chunk], device=self._device)
             parts.append(self._module(part.float() / 255).softmax(dim=1).cpu().numpy())
         probabilities = np.concatenate(parts)
         return Response(probabilities.argmax(axis=1).astype(np.int64), probabilities)

@@ -1,110 +1,171 @@
 """The teacher's door: checks, budgets, one forward for all that waits, one durable write, replies."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
 from raysys.errors import RaysysError, UsageError
 from raysys.oracle import BudgetExhausted, Images, Response
 from raysys.records import Account, Task
+from raysys.teacher.backend import Backend
 from raysys.teacher.journal import Journal
-from raysys.teacher.ledger import Admitted, Charge, Ledger, Recorded, RequestKey
+from raysys.teacher.ledger import Charge, InFlight, Ledger, Recorded, Refused, RequestKey
 
 Reply = Response | BudgetExhausted | RaysysError
 
 
 @dataclass(frozen=True)
 class Request:
-    """`images` uint8 (n, c, h, w), asked by the account `uid` as its request number `sequence`."""
+    """`images` uint8 (n, c, h, w), asked by attempt `epoch` of account `uid` as its request `sequence`."""
 
     uid: str
+    epoch: int
     sequence: int
     images: Images
 
 
-class TeacherService:
-    """Serves requests in groups, for one thread. The Ray actor and `raysys trial` both run this.
+@dataclass(frozen=True)
+class Caps:
+    """Limits of the whole run, in images: what is charged, and what is sent in all attempts (None: none)."""
 
-    `predict` maps uint8 (n, c, h, w) to a Response with probabilities. Charges and answers are durable
-    before `serve` returns them; what could not be made durable was not charged.
+    queries: int | None = None
+    executed: int | None = None
+
+
+class CostCapError(RaysysError):
+    """Another attempt would pass the run's cap on what the teacher is sent."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    key: RequestKey
+    images: Images
+    reply: Future[Reply]
+
+
+class TeacherService:
+    """Serves requests in groups. The Ray actor and `raysys trial` both run this. Thread-safe.
+
+    Charges and answers are durable before `serve` returns them; what could not be made durable was not
+    charged.
     """
 
     def __init__(
-        self,
-        predict: Callable[[Images], Response],
-        task: Task,
-        response: str,
-        journal: Journal,
-        max_queries: int | None = None,
+        self, backend: Backend, task: Task, response: str, journal: Journal, caps: Caps | None = None
     ) -> None:
-        self._predict = predict
+        caps = caps or Caps()
+        self._backend = backend
         self._task = task
         self._soft = response == "soft"
         self._journal = journal
-        self._ledger = Ledger(max_queries)
+        self._ledger = Ledger(caps.queries, caps.executed)
+        self._pending: dict[RequestKey, Future[Reply]] = {}
+        self._lock = Lock()
         journal.replay(self._ledger)
 
-    def open(self, uid: str, budget: int) -> None:
-        """Open an account of `budget` images; again is harmless. Raises LedgerError, StorageError."""
-        if not self._ledger.is_open(uid, budget):
-            self._journal.append_account(uid, budget)
-            self._ledger.open(uid, budget)
+    def open(self, uid: str, budget: int, epoch: int) -> None:
+        """Open an account of `budget` images, or begin its next epoch; again is harmless.
+
+        Raises LedgerError, LeaseError, StorageError.
+        """
+        with self._lock:
+            if self._ledger.opens(uid, budget, epoch):
+                self._journal.append_open(uid, budget, epoch)
+                self._ledger.open(uid, budget, epoch)
+
+    def close(self, uid: str) -> None:
+        """The account's present epoch gets no more answers. Raises LedgerError, StorageError."""
+        with self._lock:
+            self._journal.append_close(uid)
+            self._ledger.close(uid)
 
     def serve(self, requests: Sequence[Request]) -> list[Reply]:
         """One reply a request, in order; one request's error is no other's."""
-        replies: dict[int, Reply] = {}
-        admitted: dict[RequestKey, list[int]] = {}
-        for index, request in enumerate(requests):
-            try:
-                key = self._key(request)
-                if key in admitted:  # a retry that waited beside its original
-                    admitted[key].append(index)
-                    continue
-                verdict = self._ledger.admit(key)
-            except RaysysError as error:
-                replies[index] = error
-                continue
-            if isinstance(verdict, Admitted):
-                admitted[key] = [index]
-            elif isinstance(verdict, Recorded):
-                replies[index] = verdict.response
-            else:
-                replies[index] = BudgetExhausted(verdict.remaining)
-        if admitted:
-            replies |= self._answer(requests, admitted)
-        return [replies[index] for index in range(len(requests))]
+        work: list[_Work] = []
+        replies = [self._admit(request, work) for request in requests]
+        if work:
+            self._answer(work)
+        return [reply.result() if isinstance(reply, Future) else reply for reply in replies]
 
     def accounts(self) -> dict[str, Account]:
         """All accounts by uid."""
-        return self._ledger.accounts()
+        with self._lock:
+            return self._ledger.accounts()
 
-    def _answer(self, requests: Sequence[Request], admitted: dict[RequestKey, list[int]]) -> dict[int, Reply]:
+    def count(self, executed: int) -> None:
+        """Tell the ledger how many images the teacher itself counted; call it while nothing is asked."""
+        with self._lock:
+            if self._ledger.count(executed):
+                self._journal.append_counted(executed)
+
+    def _admit(self, request: Request, work: list[_Work]) -> Reply | Future[Reply]:
+        """The reply, where there is one at once; else its future, and perhaps work to do."""
         try:
-            answers = self._forward([requests[indices[0]].images for indices in admitted.values()])
-            charges = [Charge(key, key.images, answer) for key, answer in zip(admitted, answers, strict=True)]
-            self._journal.append_charges(charges)
-        except Exception as error:
-            for key in admitted:
-                self._ledger.release(key)
-            failure = error if isinstance(error, RaysysError) else _failed(error)
-            return {index: failure for indices in admitted.values() for index in indices}
-        for charge in charges:
-            self._ledger.settle(charge)
-        return {index: charge.response for charge in charges for index in admitted[charge.key]}
+            key = self._key(request)
+            with self._lock:
+                verdict = self._ledger.admit(key, request.epoch)
+                if isinstance(verdict, Recorded):
+                    return verdict.response
+                if isinstance(verdict, Refused):
+                    return BudgetExhausted(verdict.remaining)
+                if not isinstance(verdict, InFlight):
+                    self._pending[key] = Future()
+                    work.append(_Work(key, request.images, self._pending[key]))
+                return self._pending[key]
+        except RaysysError as error:
+            return error
 
-    def _forward(self, groups: Sequence[Images]) -> list[Response]:
-        """The teacher's answers to each group of images.
+    def _answer(self, work: Sequence[_Work]) -> None:
+        """Forward, charge, reply. Hard answers come from one forward of all groups.
 
-        Hard answers come from one forward of all groups. The last bits of probabilities depend on what
-        shares a forward, so soft answers are computed group by group: a trial gets the same ones alone.
+        The last bits of probabilities depend on what shares a forward, so soft answers are computed request
+        by request: a trial gets the same ones alone.
         """
+        outcomes: dict[RequestKey, Reply] = {}
+        for group in [[one] for one in work] if self._soft else [work]:
+            try:
+                answers = self._forward(group)
+                outcomes |= {one.key: answer for one, answer in zip(group, answers, strict=True)}
+            except Exception as error:  # the teacher may be anybody's
+                failure = error if isinstance(error, RaysysError) else _failed(error)
+                outcomes |= {one.key: failure for one in group}
+        with self._lock:
+            self._charge(outcomes)
+            for one in work:
+                del self._pending[one.key]
+        for one in work:
+            one.reply.set_result(outcomes[one.key])
+
+    def _charge(self, outcomes: dict[RequestKey, Reply]) -> None:
+        """Make the answers durable, or none of them; bring the ledger up to date."""
+        charges = [Charge(key, reply) for key, reply in outcomes.items() if isinstance(reply, Response)]
+        try:
+            if charges:
+                self._journal.append_charges(charges)
+        except RaysysError as error:
+            outcomes |= {charge.key: error for charge in charges}
+        for key, reply in outcomes.items():
+            if isinstance(reply, Response):
+                self._ledger.settle(Charge(key, reply))
+                continue
+            self._ledger.release(key)
+            if isinstance(reply, CostCapError):
+                outcomes[key] = BudgetExhausted(self._ledger.remaining(key.uid))
+
+    def _forward(self, group: Sequence[_Work]) -> list[Response]:
+        images = np.concatenate([one.images for one in group]) if len(group) > 1 else group[0].images
+        response = self._backend.predict(images, _Meter(self, [one.key for one in group]))
+        _check(response, len(images), self._task.num_classes)
         if self._soft:
-            return [_checked(self._predict(images), len(images)) for images in groups]
-        images = np.concatenate(groups)
-        labels = _checked(self._predict(images), len(images)).labels
-        return [Response(part) for part in np.split(labels, np.cumsum([len(group) for group in groups])[:-1])]
+            if response.probabilities is None:
+                raise RaysysError("the teacher tells labels only", hint="use --response hard")
+            return [response]
+        ends = np.cumsum([one.key.images for one in group])
+        return [Response(labels) for labels in np.split(response.labels, ends[:-1])]
 
     def _key(self, request: Request) -> RequestKey:
         images = request.images
@@ -116,21 +177,61 @@ class TeacherService:
                 f"got {images.dtype} {images.shape}",
                 "nothing was charged",
             )
-        digest = hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:32]
+        digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()[:32]
         return RequestKey(request.uid, request.sequence, digest, len(images))
+
+    def meter(self, shares: Sequence[tuple[RequestKey, int]]) -> None:
+        """Book an attempt that sends so many images of each admitted request. Raises CostCapError."""
+        with self._lock:
+            if not self._ledger.may_send(shares):
+                raise CostCapError("the run's cap on cost leaves nothing for another attempt")
+            self._journal.append_sent(_by_account(shares))
+            for key, images in shares:
+                self._ledger.send(key, images)
+
+    def unmeter(self, shares: Sequence[tuple[RequestKey, int]]) -> None:
+        """Take an attempt back that never reached the teacher."""
+        with self._lock:
+            self._journal.append_sent({uid: -images for uid, images in _by_account(shares).items()})
+            for key, images in shares:
+                self._ledger.unsend(key, images)
+
+
+class _Meter:
+    """A `backend.Meter` over the joined rows of a group."""
+
+    def __init__(self, service: TeacherService, keys: Sequence[RequestKey]) -> None:
+        self._service = service
+        self._keys = keys
+
+    def sent(self, start: int, stop: int) -> None:
+        self._service.meter(self._shares(start, stop))
+
+    def unsent(self, start: int, stop: int) -> None:
+        self._service.unmeter(self._shares(start, stop))
+
+    def _shares(self, start: int, stop: int) -> list[tuple[RequestKey, int]]:
+        shares, first = [], 0
+        for key in self._keys:
+            overlap = min(stop, first + key.images) - max(start, first)
+            if overlap > 0:
+                shares.append((key, overlap))
+            first += key.images
+        return shares
 
 
 class LocalOracle:
-    """The oracle of one account over a service in this process."""
+    """The oracle of one attempt of an account, over a service in this process."""
 
-    def __init__(self, service: TeacherService, uid: str, budget: int) -> None:
+    def __init__(self, service: TeacherService, uid: str, budget: int, epoch: int = 0) -> None:
         self._service = service
         self._uid = uid
-        service.open(uid, budget)
+        self._epoch = epoch
+        service.open(uid, budget, epoch)
 
     def ask(self, images: Images, sequence: int) -> Response | BudgetExhausted:
         """See `raysys.oracle.Oracle.ask`."""
-        return unwrap(self._service.serve([Request(self._uid, sequence, images)])[0])
+        return unwrap(self._service.serve([Request(self._uid, self._epoch, sequence, images)])[0])
 
 
 def unwrap(reply: Reply) -> Response | BudgetExhausted:
@@ -140,14 +241,24 @@ def unwrap(reply: Reply) -> Response | BudgetExhausted:
     return reply
 
 
-def _checked(response: Response, n: int) -> Response:
-    probabilities = response.probabilities
-    rows = {len(response.labels), n if probabilities is None else len(probabilities)}
+def _by_account(shares: Sequence[tuple[RequestKey, int]]) -> dict[str, int]:
+    images: dict[str, int] = {}
+    for key, count in shares:
+        images[key.uid] = images.get(key.uid, 0) + count
+    return images
+
+
+def _check(response: Response, n: int, num_classes: int) -> None:
+    labels, probabilities = response.labels, response.probabilities
+    rows = {len(labels), n if probabilities is None else len(probabilities)}
     if rows != {n}:
         raise RaysysError(f"the teacher answered {min(rows - {n})} of {n} images", hint="nothing was charged")
     if probabilities is not None and not np.isfinite(probabilities).all():
         raise RaysysError("the teacher answered with NaN or infinity", hint="nothing was charged")
-    return response
+    if not ((labels >= 0) & (labels < num_classes)).all():
+        raise RaysysError(
+            f"the teacher answered with a class outside of its {num_classes}", hint="nothing was charged"
+        )
 
 
 def _failed(error: Exception) -> RaysysError:

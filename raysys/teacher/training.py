@@ -86,10 +86,12 @@ def find(spec: TeacherSpec, dataset: Dataset, cache_dir: Path) -> Teacher | None
     return _read_cache(spec, dataset, cache_dir / "teachers" / _cache_key(spec, dataset))
 
 
-def measure(module: nn.Module, dataset: Dataset) -> tuple[float, float]:
-    """Accuracy in [0, 1] on val and on test. Leaves `module` on the CPU."""
+def measure(module: nn.Module, dataset: Dataset) -> tuple[float | None, float | None]:
+    """Accuracy in [0, 1] on val and on test, None without labels. Leaves `module` on the CPU."""
+    if dataset.test_labels is None:
+        return None, None
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    right = TorchTeacher(module, device=device).predict(dataset.test_images).labels == dataset.test_labels
+    right = TorchTeacher(module, device).answer(dataset.test_images).labels == dataset.test_labels
     module.cpu()
     val, test = split_val_test(dataset.test_labels)
     return float(right[val].mean()), float(right[test].mean())
@@ -146,10 +148,11 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _build(spec: TeacherSpec, dataset: Dataset) -> Classifier:
-    """The untrained network; without `mean` and `std` it is normalised by those of the train images."""
-    pixels = dataset.train_images
-    mean = spec.mean or (pixels.mean(axis=(0, 2, 3)) / 255).tolist()
-    std = spec.std or np.maximum(pixels.std(axis=(0, 2, 3)) / 255, 1e-3).tolist()
+    """The untrained network; without `mean` and `std` it is normalised by those of the train images, if any."""
+    mean, std = spec.mean, spec.std
+    if len(pixels := dataset.train_images):
+        mean = mean or (pixels.mean(axis=(0, 2, 3)) / 255).tolist()
+        std = std or np.maximum(pixels.std(axis=(0, 2, 3)) / 255, 1e-3).tolist()
     seed = part_seed(spec.recipe.seed if spec.recipe else 0, "teacher-weights")
     return build_classifier(str(spec.architecture), dataset.task, mean, std, seed=seed)
 
@@ -188,9 +191,16 @@ def _own_weights(spec: TeacherSpec, dataset: Dataset) -> Teacher:
 def _open_weights(spec: TeacherSpec, dataset: Dataset) -> Classifier:
     path = _existing(str(spec.weights))
     state = read_safetensors(path) if path.suffix == ".safetensors" else load_checkpoint(path)
-    module = _build(spec, dataset)
     # Weights saved by raysys carry their normalisation; a bare network's state has no such buffers.
-    load_state(module if "mean" in state else module.net, state, path)
+    normalised = "mean" in state
+    if not (normalised or spec.mean and spec.std or len(dataset.train_images)):
+        raise UsageError(
+            f"the weights {path} need a normalisation",
+            f"data set {dataset.name} has no training images to take mean and std from",
+            "write teacher: {..., mean: [0.5], std: [0.25]}, one number a channel, of pixels in [0, 1]",
+        )
+    module = _build(spec, dataset)
+    load_state(module if normalised else module.net, state, path)
     return module.eval()
 
 

@@ -70,23 +70,27 @@ class TrialConfig:
 class EvalSet:
     """A held-out split with the teacher's answers.
 
-    `images` uint8 (n, c, h, w); `labels` and `teacher_labels` int64 (n,).
+    `images` uint8 (n, c, h, w); `labels` and `teacher_labels` int64 (n,); `labels` is None for images that
+    nobody labelled.
     """
 
     images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | None
     teacher_labels: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Report:
-    """One row of a trial's curve. `queries` counts images charged so far, `seconds` the work so far."""
+    """One row of a trial's curve. `queries` counts images charged so far, `seconds` the work so far.
+
+    `val_accuracy` is None where the held-out images have no labels.
+    """
 
     uid: str
     attempt: int
     step: int
     queries: int
-    val_accuracy: float
+    val_accuracy: float | None
     agreement: float
     pool_size: int
     seconds: float
@@ -105,6 +109,7 @@ class TrialRecord:
     val_accuracy: float | None = None
     agreement: float | None = None
     test_accuracy: float | None = None
+    test_agreement: float | None = None
     seconds: float = 0.0
     error: str = ""
     weights_sha256: str = ""
@@ -112,13 +117,13 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class TeacherCard:
-    """What a run knows of its teacher: id, hash of its weights, accuracies in [0, 1]."""
+    """What a run knows of its teacher: id, hash of its weights, accuracies in [0, 1] where they are known."""
 
     id: str
     architecture: str
     sha256: str
-    val_accuracy: float
-    test_accuracy: float
+    val_accuracy: float | None
+    test_accuracy: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """The card as JSON data."""

@@ -1,4 +1,4 @@
-"""What accuracy costs in queries: the front, the trials, and one trial's way."""
+"""What accuracy (or agreement) costs in queries: the front, the trials, and one trial's way."""
 
 import json
 
@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import snapshot
 from raysys.figures.curve import curve_alt, curve_figure
 from raysys.figures.front import front_alt, front_figure
+from raysys.fronts.objectives import TESTED
 from raysys.store.points import Kind, varying_parameters
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER
@@ -47,8 +48,8 @@ def trials_table(run: Snapshot) -> None:
         marks[row] = "knee" if row == front.knee else "front"
     table = run.trials.append_column("front", pa.array(marks, pa.string()))
     parameters = [PARAMETER + name for name in varying_parameters(run)]
-    columns = ["uid", "status", "front", "queries", "val_accuracy", "agreement", "test_accuracy", "seconds"]
-    table = table.select([*columns, *parameters, "error"])
+    shares = [column for pair in TESTED.items() for column in pair]
+    table = table.select(["uid", "status", "front", "queries", *shares, "seconds", *parameters, "error"])
     table = table.take(pc.sort_indices(table["uid"]))
     percent = st.column_config.NumberColumn(format="percent")
     st.subheader("Trials")
@@ -58,7 +59,7 @@ def trials_table(run: Snapshot) -> None:
         hide_index=True,
         on_select=lambda: _pick(run, table["uid"].to_pylist()),
         selection_mode="single-row",
-        column_config=dict.fromkeys(("val_accuracy", "agreement", "test_accuracy"), percent),
+        column_config=dict.fromkeys(shares, percent),
         placeholder="",
         alt=f"{table.num_rows} trials of {run.name}",
     )

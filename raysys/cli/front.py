@@ -21,14 +21,14 @@ def front(
         int | None, typer.Option(min=0, help="only points up to this many queries")
     ] = None,
     min_accuracy: Annotated[
-        float | None, typer.Option(min=0, max=1, help="only points of at least this val accuracy, e.g. 0.95")
+        float | None, typer.Option(min=0, max=1, help="only points of at least this accuracy (or agreement)")
     ] = None,
     kind: Annotated[
         FrontKind, typer.Option(help="final: over finished trials; anytime: over all reports")
     ] = FrontKind.FINAL,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Show the Pareto front of a run: val accuracy up, queries down; the knee is marked."""
+    """Show the Pareto front of a run: accuracy or agreement up, queries down; the knee is marked."""
     from raysys.store.points import front_json, run_front, within
     from raysys.store.reader import read_run
 
@@ -46,17 +46,25 @@ def front(
 
 
 def print_front(front: dict[str, Any]) -> None:
-    """Print a front (the JSON object of `--json`) as a table; the bar is accuracy above chance."""
-    chance = front["reference"]["val_accuracy"]
+    """Print a front (the JSON object of `--json`) as a table.
+
+    `val` and `test` are of what ranks the students, accuracy or agreement; the bar is what is above chance.
+    """
+    from raysys.fronts.objectives import AGREEMENT, TESTED
+
+    score = front["objectives"][0]["name"]
+    test = TESTED[score]
+    chance = front["reference"][score]
+    kind = " agreement" if score == AGREEMENT.name else ""
     output.table(
-        ("uid", "queries", "val", "test", "", ""),
+        ("uid", "queries", f"val{kind}", f"test{kind}", "", ""),
         [
             (
                 point["uid"],
                 point["queries"],
-                f"{point['val_accuracy']:.2%}",
-                None if point["test_accuracy"] is None else f"{point['test_accuracy']:.2%}",
-                "█" * round(24 * max(0.0, point["val_accuracy"] - chance) / (1 - chance)),
+                f"{point[score]:.2%}",
+                None if point[test] is None else f"{point[test]:.2%}",
+                "█" * round(24 * max(0.0, point[score] - chance) / (1 - chance)),
                 "knee" if point["knee"] else None,
             )
             for point in front["points"]
@@ -64,4 +72,4 @@ def print_front(front: dict[str, Any]) -> None:
     )
     output.result(f"{len(front['points'])} points, hypervolume {front['hypervolume']:.4f}")
     if front["excluded"]:
-        output.note(f"{front['excluded']} points without a finite accuracy are left out")
+        output.note(f"{front['excluded']} points without a finite {score} are left out")

@@ -37,6 +37,11 @@ def note(*lines: str) -> None:
         console(sys.stderr).print(line, markup=False, soft_wrap=True)
 
 
+def share(value: float | None) -> str:
+    """A share in [0, 1] in percent; `-` where it does not exist."""
+    return "-" if value is None else f"{value:.2%}"
+
+
 def print_json(data: object) -> None:
     """Print `data` as one JSON object on one line of stdout. NaN is refused: JSON has none."""
     sys.stdout.write(json.dumps(data, allow_nan=False) + "\n")

@@ -7,7 +7,7 @@ import typer
 from raysys.cli import output
 
 if TYPE_CHECKING:
-    from raysys.space.schema import Space
+    from raysys.space.schema import Space, TeacherSpec
 
 
 def spaces(
@@ -54,20 +54,17 @@ def _defaults(space: "Space") -> dict[str, Any]:
 
 
 def _show(space: "Space") -> None:
+    from raysys.cluster.plan import most_held_out
     from raysys.distill.options import OPTIONS
 
     fields = OPTIONS[space.method].model_fields
-    teacher = space.teacher
-    source = (
-        f"trained for {teacher.recipe.epochs} epochs"
-        if teacher.recipe
-        else teacher.weights or teacher.program
-    )
+    teacher, most = space.teacher, most_held_out(space)
+    held_out = "" if most is None else f", at most {most:,} held-out images"
     objectives = ", ".join(f"{one.direction} {one.name}" for one in space.objectives)
     output.result(
         f"{space.name}: {space.description}",
-        f"dataset     {space.dataset}",
-        f"teacher     {' '.join(filter(None, (teacher.architecture, source)))}, {space.response} labels",
+        f"dataset     {space.dataset}{held_out}",
+        f"teacher     {_source(teacher)}, {space.response} labels",
         f"student     {space.student}, method {space.method}",
         f"objectives  {objectives}",
         f"trials      {space.trials}",
@@ -87,6 +84,14 @@ def _show(space: "Space") -> None:
     for number, point in enumerate(space.points, start=1):
         values = ", ".join(f"{key}={_text(value)}" for key, value in point.values.items())
         output.result("", f"point {number}, {point.label}: {values}")
+
+
+def _source(teacher: "TeacherSpec") -> str:
+    if teacher.http is not None:
+        return teacher.http.url
+    if teacher.recipe is not None:
+        return f"{teacher.architecture} trained for {teacher.recipe.epochs} epochs"
+    return teacher.program or f"{teacher.architecture} {teacher.weights}"
 
 
 def _range(parameter: Any) -> str:

@@ -1,6 +1,5 @@
 """The end of a run: the final front is tested once, what is not on it is pruned, the manifest says so."""
 
-import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,7 +7,7 @@ from contextlib import contextmanager, suppress
 from raysys.cluster.run_book import RunBook
 from raysys.distill.evaluation import evaluate
 from raysys.errors import RaysysError
-from raysys.fronts.front import final_front
+from raysys.fronts.front import front_of_records
 from raysys.models.classifiers import build_classifier
 from raysys.models.weights import load_safetensors
 from raysys.records import EvalSet, Task, TrialRecord, TrialStatus
@@ -23,7 +22,7 @@ def finish(
     """Write down how the run ended. An interrupted run is not tested: its front is not final yet."""
     if state is not RunState.INTERRUPTED:
         front = front_records(book, manifest)
-        book.tested({r.uid: test_student(layout, r, task, test) for r in front if r.test_accuracy is None})
+        book.tested({r.uid: test_student(layout, r, task, test) for r in front if r.test_agreement is None})
         _prune(layout, book, {record.uid for record in front})
     accounts = read_accounts(layout.ledger).values()
     update = {
@@ -49,17 +48,17 @@ def crash_recorded(layout: RunLayout) -> Iterator[None]:
 def front_records(book: RunBook, manifest: Manifest) -> list[TrialRecord]:
     """The trials on the final front, by rising queries."""
     rows = list(book.records.values())
-    accuracy = [math.nan if row.val_accuracy is None else row.val_accuracy for row in rows]
-    status = [row.status.value for row in rows]
-    front = final_front(status, [row.queries for row in rows], accuracy, manifest.reference)
+    front = front_of_records(rows, manifest.score, manifest.reference)
     return [rows[index] for index in front.members]
 
 
-def test_student(layout: RunLayout, record: TrialRecord, task: Task, test: EvalSet) -> float:
-    """The test accuracy of a saved student."""
+def test_student(
+    layout: RunLayout, record: TrialRecord, task: Task, test: EvalSet
+) -> tuple[float | None, float]:
+    """Accuracy on test, where it has labels, and agreement of a saved student."""
     student = build_classifier(record.config.student, task, seed=0)
     load_safetensors(student, layout.students(record.uid) / "weights.safetensors")
-    return evaluate(student.eval(), test)[0]
+    return evaluate(student.eval(), test)
 
 
 def _prune(layout: RunLayout, book: RunBook, front: set[str]) -> None:

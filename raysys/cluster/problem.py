@@ -10,16 +10,18 @@ import numpy.typing as npt
 import torch
 
 from raysys import __version__
-from raysys.cluster.plan import budget_range
-from raysys.data.datasets import Dataset, load_dataset
+from raysys.cluster.plan import budget_range, check_without_labels, most_held_out
+from raysys.data.datasets import SYNTHETIC, Dataset, held_out_only, load_dataset
 from raysys.data.splits import split_val_test
+from raysys.distill.noise import structured_noise
 from raysys.distill.options import parse_options
-from raysys.errors import RaysysError, UsageError
+from raysys.errors import DataError, RaysysError, UsageError
 from raysys.fronts.hypervolume import Reference
 from raysys.fronts.objectives import Objective
 from raysys.models.classifiers import build_classifier
 from raysys.oracle import BudgetExhausted, Images, Oracle
 from raysys.records import EvalSet, Scalar, Task, TeacherCard, TrialConfig
+from raysys.seeding import part_seed
 from raysys.space.load import digest, to_json
 from raysys.space.schema import Space
 from raysys.space.trial_config import resolve
@@ -37,10 +39,10 @@ PACKAGES = ("ray", "torch", "torchvision", "optuna", "pyarrow", "numpy", "scikit
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A held-out split without the teacher's answers: uint8 (n, c, h, w), int64 (n,)."""
+    """A held-out split without the teacher's answers: uint8 (n, c, h, w), int64 (n,) or None."""
 
     images: Images
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | None
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,47 @@ class Problem:
     @property
     def evaluation_queries(self) -> int:
         """What the account `evaluation` is charged: each held-out image once."""
-        return len(self.val.labels) + len(self.test.labels)
+        return len(self.val.images) + len(self.test.images)
 
 
-def read_dataset(space: Space, task: Task, data_root: Path) -> Dataset:
-    """The space's data set. Raises DataError where it is missing."""
-    return load_dataset(space.dataset, data_root, task=None if space.task is None else task)
+def read_dataset(space: Space, task: Task, data_root: Path, download: bool = False) -> Dataset:
+    """The space's data set; synthetic images are made here, always the same ones for a task and a number.
+
+    Raises DataError where it is missing or too small, and SpaceError where it lacks labels that the space
+    needs.
+    """
+    if space.dataset == SYNTHETIC:
+        rng = torch.Generator().manual_seed(part_seed(0, "held-out"))  # no trial draws from this name
+        pixels = structured_noise(most_held_out(space) or 0, task.image_shape, task.flip, rng)
+        return held_out_only(task, (pixels * 255).round().to(torch.uint8).numpy())
+    own = None if space.task is None else task
+    dataset = load_dataset(space.dataset, data_root, task=own, download=download)
+    if dataset.test_labels is None:
+        check_without_labels(space)
+    held_out(space, dataset)  # what is wrong with it is told now, before any work
+    return dataset
+
+
+def held_out(space: Space, dataset: Dataset) -> tuple[HeldOut, HeldOut]:
+    """(val, test): a fixed stratified split of the test images, of at most `space.held_out` of them.
+
+    Raises DataError when one of them is empty.
+    """
+    images, labels = dataset.test_images, dataset.test_labels
+    parts = split_val_test(dataset.strata, most=space.held_out)
+    if not all(map(len, parts)):
+        raise DataError(
+            f"data set {dataset.name} has too few held-out images: {len(images)}",
+            "half of each class is val, which the search looks at, half is test",
+            "give at least 2 images of a class",
+        )
+    val, test = (HeldOut(images[part], None if labels is None else labels[part]) for part in parts)
+    return val, test
+
+
+def held_out_queries(space: Space, dataset: Dataset) -> int:
+    """What asking the held-out images once will cost."""
+    return sum(len(part.images) for part in held_out(space, dataset))
 
 
 def prepare(
@@ -75,7 +112,9 @@ def prepare(
 
     teacher = find_or_train(space.teacher, dataset, cache, on_epoch)
     card = teacher.card
-    say(f"teacher {card.architecture} {card.id}: accuracy {card.test_accuracy:.2%} on the test split")
+    known = card.test_accuracy is not None
+    told = f": accuracy {card.test_accuracy:.2%} on the test split" if known else ""
+    say(f"teacher {card.architecture} {card.id}{told}")
     problem = reopen(space, dataset, layout, card)
     problem.teacher.keep(teacher.module)
     return problem
@@ -83,13 +122,13 @@ def prepare(
 
 def reopen(space: Space, dataset: Dataset, layout: RunLayout, card: TeacherCard) -> Problem:
     """The problem of a run whose teacher is kept in it."""
-    val, test = split_val_test(dataset.test_labels)
+    val, test = held_out(space, dataset)
     return Problem(
         task=dataset.task,
         teacher=KeptTeacher(str(layout.teacher), space.teacher, dataset.task),
         card=card,
-        val=HeldOut(dataset.test_images[val], dataset.test_labels[val]),
-        test=HeldOut(dataset.test_images[test], dataset.test_labels[test]),
+        val=val,
+        test=test,
     )
 
 
@@ -111,6 +150,15 @@ def ask_held_out(problem: Problem, oracle: Oracle) -> tuple[EvalSet, EvalSet]:
             sequence += 1
         sets.append(EvalSet(part.images, part.labels, np.concatenate(answers)))
     return sets[0], sets[1]
+
+
+def held_out_accuracy(val: EvalSet, test: EvalSet) -> tuple[float | None, float | None]:
+    """The teacher's accuracy on val and on test, by its answers; None where there are no labels."""
+
+    def accuracy(part: EvalSet) -> float | None:
+        return None if part.labels is None else float(np.mean(part.teacher_labels == part.labels))
+
+    return accuracy(val), accuracy(test)
 
 
 def threads(space: Space) -> int:

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from raysys.fronts.front import final_front
+from raysys.fronts.front import front_of_records
 from raysys.fronts.hypervolume import Reference
+from raysys.fronts.objectives import ACCURACY
 from raysys.records import TrialRecord, TrialStatus
 
 Mode = Literal["auto", "plain", "json", "none"]
@@ -86,13 +87,11 @@ def run_status(
     reference: Reference,
     elapsed_s: float,
     kept: int,
+    score: str = ACCURACY.name,
 ) -> Status:
-    """The status of a run from its trials' records."""
+    """The status of a run from its trials' records; `score` names the field that ranks them."""
     rows = list(records.values())
-    accuracy = [float("nan") if row.val_accuracy is None else row.val_accuracy for row in rows]
-    front = final_front(
-        [row.status.value for row in rows], [row.queries for row in rows], accuracy, reference
-    )
+    front = front_of_records(rows, score, reference)
     counts = Counter(row.status for row in rows)
     return Status(
         trials=trials,
@@ -102,7 +101,7 @@ def run_status(
         capped=cap is not None,
         front=len(front.members),
         hypervolume=front.hypervolume,
-        best=max((accuracy[index] for index in front.members), default=0.0),
+        best=max((getattr(rows[index], score) for index in front.members), default=0.0),
         elapsed_s=elapsed_s,
         kept=kept,
     )

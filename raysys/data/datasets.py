@@ -1,7 +1,8 @@
 """Data sets by name: what is known of each, and where its images are found.
 
 `digits` is bundled with scikit-learn. The others are looked for below a data root: in torchvision's
-layout where torchvision knows them, then as Parquet, then as a folder of images by class.
+layout where torchvision knows them, then as Parquet, then as a folder of images by class. Images that
+nobody labelled serve as held-out images too: Parquet without labels, or images directly in the folder.
 """
 
 import hashlib
@@ -13,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from raysys.data.folder import read_folder, split_folders
-from raysys.data.parquet import find_parquet, holds_jpeg, read_parquet
+from raysys.data.folder import read_flat_folder, read_folder, split_folders
+from raysys.data.parquet import find_parquet, has_labels, holds_jpeg, read_images, read_parquet
 from raysys.data.splits import stratified_split
 from raysys.data.torchvision_sets import TORCHVISION_SETS, read_torchvision
 from raysys.errors import DataError, nearest
@@ -26,6 +27,9 @@ Split = tuple[Images, Labels]
 
 UNSPLIT_TRAIN_SHARE = 0.8
 """Share of the training images where a data set comes without a test split."""
+
+SYNTHETIC = "synthetic"
+"""The data set of whoever has no images at all: made, not read (`raysys.distill.noise`)."""
 
 
 @dataclass(frozen=True)
@@ -69,23 +73,30 @@ class Dataset:
     """A data set in memory: images uint8 (n, c, h, w), labels int64 (n,) in [0, classes).
 
     `name` is the asked one, or e.g. `cifar10-jpeg` where the pixels were re-encoded; so is
-    `task.dataset`. `sha256` is the hash of all arrays.
+    `task.dataset`. `sha256` is the hash of all arrays. A set that nobody labelled has no train images,
+    and None for all labels.
     """
 
     name: str
     task: Task
     train_images: Images
-    train_labels: Labels
+    train_labels: Labels | None
     test_images: Images
-    test_labels: Labels
+    test_labels: Labels | None
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
         digest = hashlib.sha256()
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
+            if array is not None:
+                digest.update(f"{array.dtype}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
         object.__setattr__(self, "sha256", digest.hexdigest())
+
+    @property
+    def strata(self) -> Labels:
+        """What a split of the test images keeps in balance: their labels, or all 0 where there are none."""
+        return np.zeros(len(self.test_images), np.int64) if self.test_labels is None else self.test_labels
 
 
 def default_data_root() -> Path:
@@ -114,8 +125,8 @@ def load_dataset(name: str, data_root: Path, *, task: Task | None = None, downlo
 
     `task` describes a data set that is not in `DATASETS`: Parquet or a folder of images below
     `data_root/name`, resized to `task.image_shape`. A set without a test split is split by a fixed
-    seed. `download` lets torchvision fetch the sets that it knows. Raises DataError when nothing is
-    found, or what is found does not fit the task.
+    seed; one without labels is test images only. `download` lets torchvision fetch the sets that it
+    knows. Raises DataError when nothing is found, or what is found does not fit the task.
     """
     task = task or dataset_info(name).task
     folder = data_root / name
@@ -124,6 +135,8 @@ def load_dataset(name: str, data_root: Path, *, task: Task | None = None, downlo
         train, test = _digits()
     elif name in TORCHVISION_SETS and (found := read_torchvision(name, data_root, download)):
         train, test = found
+    elif (images := _unlabelled(folder, task.image_shape)) is not None:
+        return held_out_only(task, images)
     elif train_files := find_parquet(folder, "train"):
         if name in TORCHVISION_SETS and holds_jpeg(train_files[0]):
             name = f"{name}-jpeg"
@@ -141,6 +154,20 @@ def load_dataset(name: str, data_root: Path, *, task: Task | None = None, downlo
     _check(task, train)
     _check(task, test)
     return Dataset(name, task, *train, *test)
+
+
+def held_out_only(task: Task, images: Images) -> Dataset:
+    """A data set of held-out `images`, uint8 (n, c, h, w), that nobody labelled."""
+    nothing = np.empty((0, *task.image_shape), np.uint8)
+    return Dataset(task.dataset, task, nothing, None, images, None)
+
+
+def _unlabelled(folder: Path, image_shape: tuple[int, int, int]) -> Images | None:
+    """The images of a data set that has no labels; None where it has some, or there is none."""
+    files = find_parquet(folder, "train", "")
+    if not files:
+        return read_flat_folder(folder, image_shape)
+    return None if has_labels(files[0]) else read_images(find_parquet(folder, ""), image_shape)
 
 
 def _digits() -> tuple[Split, Split]:
@@ -175,7 +202,7 @@ def _check(task: Task, split: Split) -> None:
 
 def _not_found(name: str, data_root: Path) -> DataError:
     places = [data_root / name]
-    hint = f"put Parquet files (train*.parquet, test*.parquet) or class folders into {places[0]}"
+    hint = f"put Parquet files (train*.parquet, test*.parquet), class folders or bare images into {places[0]}"
     if name in TORCHVISION_SETS:
         places.insert(0, data_root / TORCHVISION_SETS[name][1])
         hint = f"raysys teacher train --space {name} --download fetches it where there is internet"

@@ -1,5 +1,9 @@
-"""A folder of images by class: `train/CLASS/*.png` and `test/CLASS/*.png`, or just `CLASS/*.png`."""
+"""A folder of images by class: `train/CLASS/*.png` and `test/CLASS/*.png`, or just `CLASS/*.png`.
 
+Or of images that nobody labelled: `*.png`, and no folders.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +32,7 @@ def read_folder(
     Classes are numbered in the order of their folders' names. Raises DataError when there are not
     `num_classes` folders, or one holds no image.
     """
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    classes = _folders(folder)
     if len(classes) != num_classes:
         raise DataError(
             f"{folder} holds {len(classes)} class folders, but the space says {num_classes} classes",
@@ -36,9 +40,25 @@ def read_folder(
         )
     images, labels = [], []
     for label, class_folder in enumerate(classes):
-        files = sorted(path for path in class_folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = _images(class_folder.rglob("*"))
         if not files:
             raise DataError(f"no images in {class_folder}", f"looked for {', '.join(sorted(SUFFIXES))}")
         images += [decode(path.read_bytes(), image_shape, str(path)) for path in files]
         labels += [label] * len(files)
     return np.stack(images), np.array(labels, dtype=np.int64)
+
+
+def read_flat_folder(folder: Path, image_shape: tuple[int, int, int]) -> Images | None:
+    """All images uint8 (n, c, h, w) of a folder without folders, by name; None where it is no such folder."""
+    if not folder.is_dir() or _folders(folder):
+        return None
+    files = _images(folder.iterdir())
+    return np.stack([decode(path.read_bytes(), image_shape, str(path)) for path in files]) if files else None
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _images(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES)

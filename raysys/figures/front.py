@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import pyarrow as pa
 
 from raysys.fronts.front import Front
+from raysys.fronts.objectives import ACCURACY
 from raysys.records import TrialStatus
 from raysys.store.points import Kind, floats, points_table, run_front, varying_parameters, within
 from raysys.store.reader import Snapshot
@@ -23,8 +24,8 @@ _MOST_POINTS = 10_000
 """Of more points off the front an even sample is drawn, and the legend says so."""
 
 _HOVER = (
-    "%{customdata[0]}<br>%{y:.2%} val accuracy<br>%{x:,} queries<br>%{customdata[1]}<extra>%{fullData.name}"
-    "</extra>"
+    "%{{customdata[0]}}<br>%{{y:.2%}} {score}<br>%{{x:,}} queries<br>%{{customdata[1]}}"
+    "<extra>%{{fullData.name}}</extra>"
 )
 
 
@@ -48,7 +49,8 @@ def front_figure(
     figure.add_trace(_front_line(snapshot, front, kind))
     if front.knee is not None and front.knee in front.members:
         figure.add_trace(_knee(snapshot, front.knee, kind))
-    teacher_line(figure, snapshot)
+    if snapshot.manifest.score == ACCURACY.name:  # the teacher agrees with itself
+        teacher_line(figure, snapshot)
     if max_queries is not None:
         figure.add_vline(x=max_queries, line={"dash": "dash", "width": 1, "color": GREY})
     if min_accuracy is not None:
@@ -61,7 +63,7 @@ def front_figure(
             "tickformat": ",",
             "minorloglabels": "complete",
         },
-        yaxis={"title": "student's val accuracy", "tickformat": ".0%"},
+        yaxis={"title": f"student's {text(snapshot.manifest.score)}", "tickformat": ".0%"},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         margin={"l": 70, "r": 20, "t": 40, "b": 60},
         hovermode="closest",
@@ -75,11 +77,14 @@ def front_alt(snapshot: Snapshot, kind: Kind = "final") -> str:
     table = points_table(snapshot, kind)
     total = table.num_rows if kind == "anytime" else snapshot.counts()[TrialStatus.FINISHED]
     points = "reports" if kind == "anytime" else "finished trials"
+    name = text(snapshot.manifest.score)
     if not len(front.members):
-        return f"Accuracy over queries; no front yet among {total} {points}."
+        return f"{name.capitalize()} over queries; no front yet among {total} {points}."
     ends = table.take(front.members[[0, -1]]).to_pylist()
-    first, last = (f"{row['val_accuracy']:.1%} at {row['queries']:,} queries" for row in ends)
-    return f"Pareto front of {len(front.members)} points among {total} {points}: from {first} to {last}."
+    first, last = (f"{row[snapshot.manifest.score]:.1%} at {row['queries']:,} queries" for row in ends)
+    return (
+        f"Pareto front of {len(front.members)} points among {total} {points}: {name} from {first} to {last}."
+    )
 
 
 def _clouds(snapshot: Snapshot, front: Front, kind: Kind) -> list[go.Scatter | go.Scattergl]:
@@ -87,7 +92,7 @@ def _clouds(snapshot: Snapshot, front: Front, kind: Kind) -> list[go.Scatter | g
     table = points_table(snapshot, kind)
     off = np.ones(table.num_rows, dtype=bool)
     off[front.members] = False
-    off &= np.isfinite(floats(table, "val_accuracy"))
+    off &= np.isfinite(floats(table, snapshot.manifest.score))
     if kind == "anytime":
         return [_cloud(snapshot, kind, "reports", np.flatnonzero(off), "circle")] if off.any() else []
     status = table["status"].to_numpy()
@@ -148,9 +153,9 @@ def _data(
     texts = _config_texts(snapshot, uids) if configs else [""] * len(uids)
     return {
         "x": floats(table, "queries"),
-        "y": floats(table, "val_accuracy"),
+        "y": floats(table, snapshot.manifest.score),
         "customdata": np.array([uids, texts], dtype=object).T,
-        "hovertemplate": _HOVER,
+        "hovertemplate": _HOVER.format(score=text(snapshot.manifest.score)),
     }
 
 
@@ -170,11 +175,16 @@ def _short(value: object) -> str:
 
 
 def teacher_line(figure: go.Figure, snapshot: Snapshot) -> None:
-    """The teacher's accuracy as a dotted line: the student's natural ceiling."""
+    """The teacher's accuracy, if known, as a dotted line: the student's natural ceiling."""
     teacher = snapshot.manifest.teacher
-    if teacher is not None:
+    if teacher is not None and teacher.val_accuracy is not None:
         figure.add_hline(
             y=teacher.val_accuracy,
             line={"dash": "dot", "width": 1.5, "color": ORANGE},
             annotation={"text": f"teacher {teacher.val_accuracy:.1%}", "xanchor": "left", "x": 0},
         )
+
+
+def text(column: str) -> str:
+    """A column's name in words."""
+    return column.replace("_", " ")

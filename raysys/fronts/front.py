@@ -1,5 +1,6 @@
 """The Pareto front of a run: the one place that decides which points are on it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 from raysys.fronts.hypervolume import Reference, hypervolume, scaled_costs
 from raysys.fronts.objectives import ACCURACY, QUERIES, to_minimise
 from raysys.fronts.pareto import knee, nondominated
-from raysys.records import TrialStatus
+from raysys.records import TrialRecord, TrialStatus
 
 Ints = npt.NDArray[np.int64]
 
@@ -30,12 +31,24 @@ class Front:
 def final_front(
     status: npt.ArrayLike, queries: npt.ArrayLike, accuracy: npt.ArrayLike, reference: Reference
 ) -> Front:
-    """Front over trials that are `finished`: all arguments (n,), `accuracy` on val in [0, 1] or NaN.
+    """Front over trials that are `finished`: all arguments (n,).
+
+    `accuracy` is what ranks the students, in [0, 1] or NaN: accuracy or agreement on val.
 
     A student that asked nothing is no result, though nothing could dominate it: it is never on a front.
     """
     finished = np.asarray(status, dtype=object) == TrialStatus.FINISHED.value
     return _front(queries, accuracy, reference, finished)
+
+
+def front_of_records(records: Sequence[TrialRecord], score: str, reference: Reference) -> Front:
+    """The final front among the records of trials; `score` names the field that ranks them."""
+    return final_front(
+        [record.status.value for record in records],
+        [record.queries for record in records],
+        np.array([getattr(record, score) for record in records], dtype=np.float64),  # None becomes NaN
+        reference,
+    )
 
 
 def anytime_front(queries: npt.ArrayLike, accuracy: npt.ArrayLike, reference: Reference) -> Front:

@@ -1,8 +1,8 @@
-"""Hypervolume of (val accuracy, queries): one number for how good a front is.
+"""Hypervolume of (accuracy or agreement on val, queries): one number for how good a front is.
 
 Both axes are costs in [0, 1] below a reference point that is fixed when the run starts, queries after
 log10: 0 is a perfect student for one query; 1 is chance accuracy, or the declared largest budget. So the
-volume lies in [0, 1] and is comparable between runs with the same reference.
+volume lies in [0, 1] and is comparable between runs with the same objectives, held-out images and reference.
 """
 
 from dataclasses import dataclass

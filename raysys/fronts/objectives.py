@@ -1,6 +1,6 @@
 """Objectives and the door through which their values enter: below it, smaller is better everywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +21,16 @@ class Objective:
 
 
 ACCURACY = Objective("val_accuracy", "maximize")
+AGREEMENT = Objective("agreement", "maximize")
 QUERIES = Objective("queries", "minimize", log=True)
+
+TESTED = {ACCURACY.name: "test_accuracy", AGREEMENT.name: "test_agreement"}
+"""What may rank students, a column on val in [0, 1] -> the same on test."""
+
+
+def score(names: Iterable[str]) -> str:
+    """The one of the objectives' names that ranks students: a key of `TESTED`."""
+    return next(name for name in names if name in TESTED)
 
 
 def to_minimise(values: npt.ArrayLike, objectives: Sequence[Objective]) -> Floats:

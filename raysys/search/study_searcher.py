@@ -13,6 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from raysys.errors import CorruptRunError
+from raysys.fronts.objectives import score
 from raysys.records import Scalar, TrialRecord, TrialStatus
 from raysys.seeding import trial_seed
 from raysys.space.schema import Categorical, FloatRange, IntRange, Space
@@ -48,12 +49,15 @@ class StudySearcher:
     sampler itself keeps no state. So a searcher that `replay`s the records of a run goes on like the one
     that made them. The space's points come first.
 
-    A trial whose accuracy is below `floor` counts as infeasible. Without one, a student that asks
-    nothing and guesses would be on every front. Just above chance is enough.
+    A trial whose accuracy (or agreement, where that is the objective) is below `floor` counts as
+    infeasible. Without one, a student that asks nothing and guesses would be on every front. Just above
+    chance is enough.
     """
 
     def __init__(self, space: Space, sampler: SamplerName, seed: int, floor: float = 0.0) -> None:
         self._space = space
+        names = [str(objective.name) for objective in space.objectives]
+        self._score = names.index(score(names))
         self._sampler = sampler
         self._seed = seed
         self._floor = floor
@@ -96,9 +100,7 @@ class StudySearcher:
         values = [objectives.get(objective.name) for objective in self._space.objectives]
         known = [value for value in values if value is not None and math.isfinite(value)]
         if status is TrialStatus.FINISHED and len(known) == len(values):
-            accuracy = objectives.get("val_accuracy", objectives.get("agreement"))
-            if accuracy is not None:
-                trial.set_constraint("floor", self._floor - accuracy)
+            trial.set_constraint("floor", self._floor - known[self._score])
             self._study.tell(trial, known)
         elif status is TrialStatus.STOPPED:
             self._study.tell(trial, state=TrialState.PRUNED)

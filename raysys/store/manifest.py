@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from raysys import __version__
 from raysys.errors import CorruptRunError
 from raysys.fronts.hypervolume import Reference
-from raysys.fronts.objectives import ACCURACY, QUERIES, Objective
+from raysys.fronts.objectives import ACCURACY, QUERIES, Objective, score
 from raysys.records import TeacherCard
 from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
@@ -66,6 +66,11 @@ class Manifest(BaseModel):
     dataset: dict[str, Any] = {}
     charged: int = 0
     executed: int = 0
+
+    @property
+    def score(self) -> str:
+        """The column that ranks students: `val_accuracy` or `agreement`."""
+        return score(one.name for one in self.objectives)
 
 
 def write_manifest(layout: RunLayout, manifest: Manifest) -> None:

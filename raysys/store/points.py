@@ -1,6 +1,7 @@
 """The points of a run and the front among them: what `front`, `tune`, the report and the dashboard show."""
 
 import json
+import math
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raysys.fronts.front import Front, anytime_front, final_front
-from raysys.fronts.objectives import ACCURACY, QUERIES, Floats
+from raysys.fronts.objectives import TESTED, Floats
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER
 
@@ -25,22 +26,25 @@ def points_table(snapshot: Snapshot, kind: Kind = "final") -> pa.Table:
 def run_front(snapshot: Snapshot, kind: Kind = "final") -> Front:
     """The front among the rows of `points_table`."""
     table = points_table(snapshot, kind)
-    queries, accuracy = floats(table, "queries"), floats(table, "val_accuracy")
+    queries, reached = floats(table, "queries"), floats(table, snapshot.manifest.score)
     if kind == "anytime":
-        return anytime_front(queries, accuracy, snapshot.manifest.reference)
-    return final_front(table["status"].to_numpy(), queries, accuracy, snapshot.manifest.reference)
+        return anytime_front(queries, reached, snapshot.manifest.reference)
+    return final_front(table["status"].to_numpy(), queries, reached, snapshot.manifest.reference)
 
 
 def within(
     snapshot: Snapshot, front: Front, kind: Kind, max_queries: float | None, min_accuracy: float | None
 ) -> Front:
-    """The part of a front within limits; knee and hypervolume stay the whole front's."""
+    """The part of a front within limits; knee and hypervolume stay the whole front's.
+
+    `min_accuracy` is of what ranks the students, be it accuracy or agreement.
+    """
     table = points_table(snapshot, kind).take(front.members)
     keep = np.ones(len(front.members), dtype=bool)
     if max_queries is not None:
         keep &= floats(table, "queries") <= max_queries
     if min_accuracy is not None:
-        keep &= floats(table, "val_accuracy") >= min_accuracy
+        keep &= floats(table, snapshot.manifest.score) >= min_accuracy
     return replace(front, members=front.members[keep])
 
 
@@ -49,8 +53,11 @@ def front_json(snapshot: Snapshot, front: Front, kind: Kind = "final") -> dict[s
     manifest = snapshot.manifest
     return {
         "run": snapshot.path,
-        "objectives": [{"name": goal.name, "direction": goal.direction} for goal in (ACCURACY, QUERIES)],
-        "reference": {"val_accuracy": manifest.reference.accuracy, "queries": manifest.reference.queries},
+        "objectives": [
+            {"name": manifest.score, "direction": "maximize"},
+            {"name": "queries", "direction": "minimize"},
+        ],
+        "reference": {manifest.score: manifest.reference.accuracy, "queries": manifest.reference.queries},
         "hypervolume": front.hypervolume,
         "kind": kind,
         "excluded": front.excluded,
@@ -80,11 +87,15 @@ def _points(snapshot: Snapshot, front: Front, kind: Kind) -> list[dict[str, Any]
             {
                 "uid": row["uid"],
                 "queries": row["queries"],
-                "val_accuracy": row["val_accuracy"],
-                # A report is a moment of its trial: the test accuracy of the trial's end is not its own.
-                "test_accuracy": row.get("test_accuracy"),
+                # A report is a moment of its trial: what its end reached on test is not its own.
+                **{name: _finite(row.get(name)) for names in TESTED.items() for name in names},
                 "config": json.loads(trial["config"]) if trial else {},
                 "knee": bool(member == front.knee),
             }
         )
     return points
+
+
+def _finite(value: float | None) -> float | None:
+    """`value`, or None in place of what JSON has no number for."""
+    return value if value is not None and math.isfinite(value) else None

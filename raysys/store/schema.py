@@ -28,6 +28,7 @@ TRIALS = pa.schema(
         ("val_accuracy", pa.float64()),
         ("agreement", pa.float64()),
         ("test_accuracy", pa.float64()),
+        ("test_agreement", pa.float64()),
         ("seconds", pa.float64()),
         ("error", pa.string()),
         ("weights_sha256", pa.string()),

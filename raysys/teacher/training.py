@@ -148,7 +148,7 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _build(spec: TeacherSpec, dataset: Dataset) -> Classifier:
-    """The untrained network; without `mean` and `std` it is normalised by those of the train images, if any."""
+    """The untrained network; without `mean` and `std` those of the train images, if any, are taken."""
     mean, std = spec.mean, spec.std
     if len(pixels := dataset.train_images):
         mean = mean or (pixels.mean(axis=(0, 2, 3)) / 255).tolist()
@@ -193,7 +193,7 @@ def _open_weights(spec: TeacherSpec, dataset: Dataset) -> Classifier:
     state = read_safetensors(path) if path.suffix == ".safetensors" else load_checkpoint(path)
     # Weights saved by raysys carry their normalisation; a bare network's state has no such buffers.
     normalised = "mean" in state
-    if not (normalised or spec.mean and spec.std or len(dataset.train_images)):
+    if not (normalised or (spec.mean and spec.std) or len(dataset.train_images)):
         raise UsageError(
             f"the weights {path} need a normalisation",
             f"data set {dataset.name} has no training images to take mean and std from",

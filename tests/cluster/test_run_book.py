@@ -113,10 +113,11 @@ def test_a_trial_suggested_again_keeps_what_it_reached(tmp_path: Path) -> None:
     world.writer.close()
 
 
-def test_test_accuracies_are_written(tmp_path: Path) -> None:
+def test_results_on_test_are_written(tmp_path: Path) -> None:
     world = World(tmp_path, [trial(0), trial(1)])
-    world.book.tested({"u00001": 0.93})
+    world.book.tested({"u00001": (0.93, 0.95), "u00000": (None, 0.9)})
     assert world.seen()["u00001"].test_accuracy == 0.93
+    assert world.seen()["u00001"].test_agreement == 0.95
     assert world.book.records["u00000"].test_accuracy is None
     world.writer.close()
 

@@ -109,5 +109,5 @@ def test_a_trial_without_reports_says_so(tmp_path):
 def test_words_name_both_ends_of_the_front(tmp_path):
     assert front_alt(snapshot(tmp_path, "three")) == (
         "Pareto front of 3 points among 3 finished trials: "
-        "from 80.0% at 500 queries to 96.0% at 1,500 queries."
+        "val accuracy from 80.0% at 500 queries to 96.0% at 1,500 queries."
     )

@@ -31,7 +31,9 @@ def layout(request, tmp_path):
 
 def test_a_trial_is_visible_at_once_and_comes_back_as_it_was(layout):
     own = config(7, balance=True, entropy="per_sample")
-    record = TrialRecord("u00007", 2, TrialStatus.FINISHED, own, 500, 0.9, 0.95, 0.89, 12.5, "", "ef" * 32)
+    record = TrialRecord(
+        "u00007", 2, TrialStatus.FINISHED, own, 500, 0.9, 0.95, 0.89, 0.94, 12.5, "", "ef" * 32
+    )
     RunWriter(layout).trial(record)
     assert read_run(layout).records() == [record]
 

@@ -174,7 +174,7 @@ def _split(header: type[Header], body: bytes, json_length: str | None) -> tuple[
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         if first["type"] == "json_invalid":
-            raise NotJsonError(f"no JSON, but {body[:60]!r}") from None
+            raise NotJsonError("the body is no JSON") from None
         raise WireError(f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}") from None
 
 
@@ -188,12 +188,12 @@ def _tensors(described: Sequence[_WireTensor], tail: bytes) -> dict[str, Tensor]
             tensors[one.name] = _from_json(one)
             continue
         dtype = DATATYPES[one.datatype]
-        if size != math.prod(one.shape) * dtype.itemsize or size > len(tail):
+        if type(size) is not int or size != math.prod(one.shape) * dtype.itemsize or size > len(tail):
             raise WireError(
                 f"tensor {one.name}: {size} bytes are no {one.datatype} {one.shape}"
                 f" ({len(tail)} bytes are left in the body)"
             )
-        tensors[one.name] = np.frombuffer(tail[:size], dtype).reshape(one.shape)
+        tensors[one.name] = _shaped(one, np.frombuffer(tail[:size], dtype))
         tail = tail[size:]
     return tensors
 
@@ -210,4 +210,11 @@ def _from_json(one: _WireTensor) -> Tensor:
         tensor = numbers.astype(dtype)
     if dtype.kind != "f" and not np.array_equal(tensor, numbers):
         raise WireError(f"tensor {one.name}: its data are no {one.datatype}")
-    return tensor.reshape(one.shape)
+    return _shaped(one, tensor)
+
+
+def _shaped(one: _WireTensor, flat: Tensor) -> Tensor:
+    try:
+        return flat.reshape(one.shape)
+    except ValueError as error:  # an empty tensor of an absurd shape
+        raise WireError(f"tensor {one.name}: {error}") from None

@@ -99,7 +99,7 @@ def test_an_answer_against_the_protocol_says_what_is_wrong(body: bytes, why: str
 
 @pytest.mark.parametrize("body", [b"", b"<html>busy</html>", answer()[:40]])
 def test_a_body_that_is_no_json_is_told_apart(body: bytes) -> None:
-    with pytest.raises(NotJsonError, match="no JSON, but b"):
+    with pytest.raises(NotJsonError, match="the body is no JSON"):
         decode_response(body, None)
     with pytest.raises(NotJsonError, match=f"{LENGTH_HEADER} is 9999, the body has {len(body)} bytes"):
         decode_response(body, "9999")

@@ -1,6 +1,6 @@
 """A small problem that the tests of the teacher's door and of distillation share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from torch import nn
 
 from raysys.distill.options import parse_options
 from raysys.distill.trial import Outcome, run_trial
-from raysys.oracle import Images, Response
+from raysys.oracle import BudgetExhausted, Images, Oracle, Response
 from raysys.records import Account, EvalSet, Report, Task, TrialConfig
-from raysys.teacher.journal import Journal, read_accounts
+from raysys.teacher.backend import Backend, Meter
+from raysys.teacher.journal import open_journal, read_accounts
 from raysys.teacher.local import TorchTeacher
-from raysys.teacher.service import LocalOracle, TeacherService
+from raysys.teacher.service import Caps, LocalOracle, TeacherService
 
 TASK = Task("digits", (1, 8, 8), 10, False)
 
@@ -49,6 +50,9 @@ def linear(task: Task = TASK, seed: int = 7) -> nn.Module:
 class CountingTeacher:
     """A real teacher; `asked` holds the images of each forward."""
 
+    lanes = 1
+    max_rows = 1024
+
     def __init__(self) -> None:
         self._teacher = TorchTeacher(linear())
         self.asked: list[Images] = []
@@ -57,19 +61,27 @@ class CountingTeacher:
     def forwards(self) -> list[int]:
         return [len(images) for images in self.asked]
 
-    def predict(self, images: Images) -> Response:
+    def predict(self, images: Images, meter: Meter) -> Response:
         self.asked.append(images)
-        return self._teacher.predict(images)
+        return self._teacher.predict(images, meter)
 
 
 class Door:
     """A teacher's service over a journal, that can be left and entered again like a new process."""
 
-    def __init__(self, folder: Path, response: str = "hard", max_queries: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        response: str = "hard",
+        max_queries: int | None = None,
+        max_executed: int | None = None,
+        teacher: Backend | None = None,
+    ) -> None:
         self.folder = folder
         self.teacher = CountingTeacher()
-        self._journal = Journal(folder)
-        self.service = TeacherService(self.teacher.predict, TASK, response, self._journal, max_queries)
+        self._journal = open_journal(folder)
+        caps = Caps(max_queries, max_executed)
+        self.service = TeacherService(teacher or self.teacher, TASK, response, self._journal, caps)
 
     def __enter__(self) -> "Door":
         return self
@@ -87,6 +99,7 @@ class MemoryKeeper:
 
     def __init__(self, state: bytes | None = None, fail_at: int | None = None, after: bool = False) -> None:
         self.states = [] if state is None else [state]
+        self.requests: dict[int, Images] = {}
         self.shown: list[tuple[int, Images]] = []
         self._fail_at = fail_at
         self._after = after
@@ -100,11 +113,41 @@ class MemoryKeeper:
         self._saves += 1
         if not fails or self._after:
             self.states.append(state)
+            self.requests.clear()
         if fails:
             raise InterruptedError("pulled the plug")
 
+    def keep_request(self, sequence: int, images: Images) -> None:
+        self.requests[sequence] = images.copy()
+
+    def kept_request(self, sequence: int) -> Images | None:
+        return self.requests.get(sequence)
+
     def show(self, step: int, samples: Images) -> None:
         self.shown.append((step, samples))
+
+
+class CutOff:
+    """Breaks the connection at call number `at`, before or after the oracle has worked; counts the calls."""
+
+    def __init__(self, at: int | None = None, after: bool = False) -> None:
+        self._at = at
+        self._after = after
+        self.calls = 0
+
+    def __call__(self, oracle: Oracle) -> "CutOff":
+        self._oracle = oracle
+        return self
+
+    def ask(self, images: Images, sequence: int) -> Response | BudgetExhausted:
+        breaks = self.calls == self._at
+        self.calls += 1
+        if breaks and not self._after:
+            raise InterruptedError("cut off")
+        reply = self._oracle.ask(images, sequence)
+        if breaks:
+            raise InterruptedError("cut off")
+        return reply
 
 
 def config(seed: int = 0, response: str = "hard", student: str = "mlp", **options: Any) -> TrialConfig:
@@ -114,12 +157,18 @@ def config(seed: int = 0, response: str = "hard", student: str = "mlp", **option
 
 def held_out(n: int = 20) -> EvalSet:
     images = pictures(n, seed=99)
-    labels = TorchTeacher(linear()).predict(images).labels
+    labels = TorchTeacher(linear()).answer(images).labels
     return EvalSet(images, np.roll(labels, 1), labels)
 
 
-def train(door: Door, what: TrialConfig, keeper: MemoryKeeper | None = None) -> Outcome:
-    oracle = LocalOracle(door.service, what.uid, int(what.options["query_budget"]))
+def train(
+    door: Door,
+    what: TrialConfig,
+    keeper: MemoryKeeper | None = None,
+    wrap: Callable[[Oracle], Oracle] = lambda oracle: oracle,
+) -> Outcome:
+    """A trial at the door; `wrap` may stand between them."""
+    oracle = wrap(LocalOracle(door.service, what.uid, int(what.options["query_budget"])))
     seen: list[Report] = []
 
     def on_reports(reports: Sequence[Report]) -> None:

@@ -1,6 +1,8 @@
 """Where one trial's checkpoint, pictures and student lie in a run."""
 
+import io
 import json
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +20,7 @@ GRID = 8
 """Pictures a row of a contact sheet."""
 SIDE = 256
 """Least side of a contact sheet's picture rows, in pixels."""
+CRC_BYTES = 4
 
 
 class TrialFiles:
@@ -26,11 +29,12 @@ class TrialFiles:
     def __init__(self, layout: RunLayout, uid: str) -> None:
         self._layout = layout
         self._uid = uid
-        self._state = layout.checkpoints(uid) / "state.pt"
+        self._folder = layout.checkpoints(uid)
+        self._state = self._folder / "state.pt"
 
     def next_attempt(self) -> int:
         """The number of this attempt: 0, 1, ...; counted where it survives a crash."""
-        path = self._layout.checkpoints(self._uid) / "attempts"
+        path = self._folder / "attempts"
         attempt = int(path.read_text()) if path.exists() else 0
         self._write(path, str(attempt + 1).encode())
         return attempt
@@ -42,6 +46,25 @@ class TrialFiles:
     def save(self, state: bytes) -> None:
         """See `Keeper.save`. Raises StorageError."""
         self._write(self._state, state)
+        for path in self._folder.glob("request-*.npy"):
+            path.unlink(missing_ok=True)
+
+    def keep_request(self, sequence: int, images: Images) -> None:
+        """See `Keeper.keep_request`: on the disk when this returns. Raises StorageError."""
+        buffer = io.BytesIO()
+        np.save(buffer, images)
+        body = buffer.getvalue()
+        self._write(self._request(sequence), body + zlib.crc32(body).to_bytes(CRC_BYTES))
+
+    def kept_request(self, sequence: int) -> Images | None:
+        """See `Keeper.kept_request`; None for a damaged file too: its images are then made again."""
+        path = self._request(sequence)
+        data = path.read_bytes() if path.exists() else b""
+        body = data[:-CRC_BYTES]
+        if not body or data[-CRC_BYTES:] != zlib.crc32(body).to_bytes(CRC_BYTES):
+            return None
+        images: Images = np.load(io.BytesIO(body), allow_pickle=False)
+        return images
 
     def show(self, step: int, samples: Images) -> None:
         """See `Keeper.show`: one PNG a step, pictures side by side."""
@@ -60,6 +83,9 @@ class TrialFiles:
         self._write(folder / "config.json", json.dumps(asdict(config), indent=2).encode())
         save_safetensors(student, folder / "weights.safetensors", {"uid": self._uid, "sha256": digest})
         return digest
+
+    def _request(self, sequence: int) -> Path:
+        return self._folder / f"request-{sequence}.npy"
 
     def _write(self, path: Path, data: bytes) -> None:
         write_atomic(self._layout.filesystem, path, lambda stream: stream.write(data))

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from raysys.data.augment import augment
 from raysys.distill.generation import generate
 from raysys.distill.image_pool import ImagePool
-from raysys.distill.method import Method, Progress
+from raysys.distill.method import Method, Progress, Requests
 from raysys.distill.noise import structured_noise
 from raysys.distill.options import IdealOptions
 from raysys.distill.selection import pick
 from raysys.distill.student import StudentTrainer
 from raysys.models.classifiers import build_classifier
 from raysys.models.generators import Generator, reset
-from raysys.oracle import Images, Oracle
+from raysys.oracle import Images
 from raysys.records import Task, TrialConfig
 from raysys.seeding import part_seed
 
@@ -43,9 +43,9 @@ class Ideal(Method):
     """Method `ideal`; the loop's position is (warm-up round, epoch, generation, passes)."""
 
     def __init__(
-        self, config: TrialConfig, options: IdealOptions, task: Task, oracle: Oracle, device: str
+        self, config: TrialConfig, options: IdealOptions, task: Task, requests: Requests, device: str
     ) -> None:
-        super().__init__(task, oracle, options.query_budget)
+        super().__init__(task, requests, options.query_budget)
         self._config = config
         self._options = options
         self._device = device
@@ -92,7 +92,8 @@ class Ideal(Method):
             )
             if options.warmup_candidates > 1:
                 noise = noise[pick(self.student, noise.to(self._device), n).cpu()]
-            samples = self._ask_into_pool(noise)
+            if (asked := self._ask_into_pool(noise)) is not None:
+                samples = asked
         return Progress({"student": self._passes()}, samples)
 
     def _one_epoch(self) -> Progress:
@@ -148,13 +149,17 @@ class Ideal(Method):
         return loss
 
     def _ask_into_pool(self, images: Tensor) -> Images | None:
-        """Quantise images to what an API takes, ask, and keep them with their answers."""
+        """Quantise images to what an API takes, ask, and keep what was asked with its answers.
+
+        Where a cap leaves room for a part only, the first are asked: callers order them so that any
+        number of the first ones is a fair choice.
+        """
         pixels: Images = (images.detach() * 255).round().to(torch.uint8).cpu().numpy()
-        response = self.ask(pixels)
-        if response is None:
+        asked = self.ask(pixels)
+        if asked is None:
             return None
-        self._pool.add(pixels, response)
-        return np.ascontiguousarray(pixels[:SAMPLES])
+        self._pool.add(asked.images, asked.response)
+        return np.ascontiguousarray(asked.images[:SAMPLES])
 
     def _fresh_student(self) -> nn.Module:
         seed = part_seed(self._config.seed, f"student/{self._generation}")

@@ -3,11 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
-from raysys.oracle import BudgetExhausted, Images, Oracle, Response
+from raysys.oracle import Images, Response
 from raysys.records import Task
 
 
@@ -19,17 +19,37 @@ class Progress:
     samples: Images | None = None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The images that the teacher was asked, uint8 (n, c, h, w), and its answer to them."""
+
+    images: Images
+    response: Response
+
+
+class Requests(Protocol):
+    """How a method's requests reach the teacher, numbered 0, 1, 2, ... in a reproducible order."""
+
+    def ask(self, images: Images, sequence: int) -> Asked | None:
+        """Ask as many of the first images as the budgets allow; None if they allow none.
+
+        What was asked may differ from `images`: a repeated request is the one that was made before.
+        """
+        ...
+
+
 class Method(ABC):
     """A distillation algorithm as a resumable loop.
 
     Guarantees that each method keeps: it sees no real image; it asks through `ask` only; all its randomness
     comes from its seed; when `run` yields, `state_dict` is complete: a new object that loads it and runs
-    makes the same requests, with the same sequence numbers, and ends with the same student, bit for bit.
+    makes the same requests, with the same sequence numbers, and ends with the same student, bit for bit
+    (where floating point differs, on another machine, `Requests` still repeats what was asked).
     """
 
-    def __init__(self, task: Task, oracle: Oracle, budget: int) -> None:
+    def __init__(self, task: Task, requests: Requests, budget: int) -> None:
         self.task = task
-        self._oracle = oracle
+        self._requests = requests
         self._budget = budget
         self.queries = 0
         self._sequence = 0
@@ -63,12 +83,12 @@ class Method(ABC):
         """Images that may still be asked, as far as the method knows."""
         return 0 if self._exhausted else self._budget - self.queries
 
-    def ask(self, images: Images) -> Response | None:
-        """The teacher's answer to all images, or None: refused as a whole, and no more will be asked."""
-        reply = self._oracle.ask(images, self._sequence)
-        if isinstance(reply, BudgetExhausted):
+    def ask(self, images: Images) -> Asked | None:
+        """What was asked and answered, see `Requests.ask`; after None no more will be asked."""
+        asked = self._requests.ask(images, self._sequence)
+        if asked is None:
             self._exhausted = True
             return None
         self._sequence += 1
-        self.queries += len(images)
-        return reply
+        self.queries += len(asked.images)
+        return asked

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from raysys.distill.evaluation import evaluate
-from raysys.distill.method import Method
+from raysys.distill.method import Asked, Method
 from raysys.distill.registry import build_method
 from raysys.errors import CorruptRunError
-from raysys.oracle import Images, Oracle
+from raysys.oracle import BudgetExhausted, Images, Oracle
 from raysys.records import EvalSet, Report, Task, TrialConfig
 
 STATE_VERSION = 1
@@ -27,12 +27,48 @@ class Keeper(Protocol):
         ...
 
     def save(self, state: bytes) -> None:
-        """Keep a state, replacing the one before as a whole."""
+        """Keep a state, replacing the one before as a whole, and drop the requests kept until then."""
+        ...
+
+    def keep_request(self, sequence: int, images: Images) -> None:
+        """Keep the images of a request, uint8 (n, c, h, w), replacing what was kept for this number."""
+        ...
+
+    def kept_request(self, sequence: int) -> Images | None:
+        """The images kept for a request since the last saved state, or None."""
         ...
 
     def show(self, step: int, samples: Images) -> None:
         """Keep images worth a look, uint8 (n, c, h, w)."""
         ...
+
+
+class KeptRequests:
+    """Requests whose images are kept before they are asked. A `distill.method.Requests`.
+
+    A trial that is cut off after a charge goes on from an older state and makes its images again; unless
+    every bit of its arithmetic is the same (another CPU, thread count or device), they differ from those
+    that were paid for. What was kept is asked instead: its answer stands in the ledger.
+    """
+
+    def __init__(self, oracle: Oracle, keeper: Keeper) -> None:
+        self._oracle = oracle
+        self._keeper = keeper
+
+    def ask(self, images: Images, sequence: int) -> Asked | None:
+        """See `Requests.ask`."""
+        kept = self._keeper.kept_request(sequence)
+        if kept is None:
+            self._keeper.keep_request(sequence, images)
+        else:
+            images = kept
+        # Other trials ask at the same time: what a run's cap leaves may shrink again and again.
+        while isinstance(reply := self._oracle.ask(images, sequence), BudgetExhausted):
+            if not reply.remaining:
+                return None
+            images = images[: reply.remaining]
+            self._keeper.keep_request(sequence, images)
+        return Asked(images, reply)
 
 
 @dataclass(frozen=True)
@@ -58,10 +94,11 @@ def run_trial(
 
     `on_reports` gets each new report, after the state that it belongs to is saved; after a restart it
     gets all earlier ones once more, since nobody knows which of them arrived. The same config, task and
-    answers give the same student, however often the trial was interrupted.
+    answers give the same student, however often the trial was interrupted; interrupted on one machine and
+    gone on with on another, it ends with another student, but no image is paid for twice.
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
-    method = build_method(config, task, oracle, device)
+    method = build_method(config, task, KeptRequests(oracle, keeper), device)
     reports = _restore(method, keeper.load())
     before = reports[-1].seconds if reports else 0.0
     if reports:

@@ -7,13 +7,18 @@ import pytest
 import torch
 from edge_runs import config
 from PIL import Image
+from tiny_trial import CutOff, Door, held_out
+from tiny_trial import config as trial_config
 
+from raysys.cluster.one_trial import run_one
 from raysys.cluster.trial_files import SIDE, TrialFiles, contact_sheet
 from raysys.errors import StorageError
 from raysys.models.classifiers import build_classifier
 from raysys.models.weights import load_safetensors, state_sha256
-from raysys.records import Task
+from raysys.oracle import Oracle
+from raysys.records import Task, TrialConfig
 from raysys.store.layout import RunLayout
+from raysys.teacher.service import LocalOracle
 
 TASK = Task("digits", (1, 8, 8), 10, False)
 
@@ -72,6 +77,60 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) ->
     with pytest.raises(StorageError, match="cannot write"):
         files(tmp_path).save(b"second")
     assert files(tmp_path).load() == b"first"
+
+
+def test_a_request_is_kept_until_the_next_state(tmp_path: Path) -> None:
+    long, short, other = (np.full((n, 1, 8, 8), n, np.uint8) for n in (3, 2, 1))
+    files(tmp_path).save(b"first")
+    for sequence, images in ((7, long), (7, short), (8, other)):
+        files(tmp_path).keep_request(sequence, images)
+    for sequence, images in ((7, short), (8, other)):
+        kept = files(tmp_path).kept_request(sequence)
+        assert kept is not None
+        assert kept.dtype == np.uint8
+        np.testing.assert_array_equal(kept, images)
+    assert files(tmp_path).kept_request(9) is None
+    assert files(tmp_path, "u00001").kept_request(7) is None
+    files(tmp_path).save(b"second")
+    assert files(tmp_path).kept_request(7) is None
+    assert [path.name for path in (tmp_path / "checkpoints" / "u00000").iterdir()] == ["state.pt"]
+
+
+def test_a_worker_lost_after_a_charge_is_replaced_without_another(tmp_path: Path) -> None:
+    def work(what: TrialConfig, line: CutOff) -> None:
+        def open_oracle(uid: str, budget: int, epoch: int) -> Oracle:
+            return line(LocalOracle(door.service, uid, budget, epoch))
+
+        layout = RunLayout(tmp_path)
+        run_one(what, TASK, open_oracle, held_out(), layout, lambda reports: None, lambda: 0.0, "cpu")
+
+    with Door(tmp_path / "ledger") as door:
+        with pytest.raises(InterruptedError):
+            work(trial_config(), CutOff(at=0, after=True))
+        assert door.account().charged == 20
+        # Another seed makes other images, as another machine's floating point does.
+        work(trial_config(seed=1), CutOff())
+        assert door.teacher.forwards == [20, 20, 10]
+    assert {path.name for path in (tmp_path / "checkpoints" / "u00000").iterdir()} == {"attempts", "state.pt"}
+
+
+def test_a_damaged_request_counts_as_none(tmp_path: Path) -> None:
+    files(tmp_path).keep_request(0, np.ones((2, 1, 8, 8), np.uint8))
+    (path,) = (tmp_path / "checkpoints" / "u00000").iterdir()
+    whole = path.read_bytes()
+    damaged = [b"", bytes(4), whole[:3], whole[:-1], whole + b"x", bytes(len(whole))]
+    damaged += [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(len(whole))]
+    for data in damaged:
+        path.write_bytes(data)
+        assert files(tmp_path).kept_request(0) is None
+    path.write_bytes(whole)
+    assert files(tmp_path).kept_request(0) is not None
+
+
+def test_a_request_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "u00000" / f".request-0.npy.{os.getpid()}.tmp").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"cannot write .*request-0\.npy"):
+        files(tmp_path).keep_request(0, np.ones((2, 1, 8, 8), np.uint8))
 
 
 def test_a_saved_student_is_the_one_its_hash_names(tmp_path: Path) -> None:

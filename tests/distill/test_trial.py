@@ -2,17 +2,20 @@ import hashlib
 import io
 import math
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny_trial import TASK, Door, MemoryKeeper, config, held_out, timeless, train
+from tiny_trial import TASK, CutOff, Door, MemoryKeeper, config, held_out, pictures, timeless, train
 
 from raysys.distill.trial import Outcome, run_trial
-from raysys.errors import CorruptRunError, UsageError
+from raysys.errors import CorruptRunError, LedgerError, StorageError, UsageError
 from raysys.models.weights import state_sha256
+from raysys.oracle import BudgetExhausted, Images, Oracle, Response
 from raysys.records import Task
 from raysys.teacher.service import LocalOracle
 
@@ -88,9 +91,9 @@ def test_each_report_tells_what_was_charged_until_then(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("max_queries", "requests"),
-    [(50, [20, 20, 10]), (49, [20, 20]), (30, [20]), (20, [20]), (19, []), (0, [])],
+    [(50, [20, 20, 10]), (49, [20, 20, 9]), (30, [20, 10]), (20, [20]), (19, [19]), (1, [1]), (0, [])],
 )
-def test_a_run_budget_below_the_trials_ends_it_with_what_it_has(
+def test_a_run_budget_below_the_trials_is_spent_to_the_last_image(
     tmp_path: Path, max_queries: int, requests: list[int]
 ) -> None:
     with Door(tmp_path, max_queries=max_queries) as door:
@@ -99,6 +102,38 @@ def test_a_run_budget_below_the_trials_ends_it_with_what_it_has(
         assert door.account().charged == outcome.reports[-1].queries == sum(requests)
     assert len(outcome.reports) == 3 + 2
     assert all(parameter.isfinite().all() for parameter in outcome.student.parameters())
+
+
+@pytest.mark.parametrize("max_queries", [7, 30, 73, 110, 149, 150])
+def test_trials_that_ask_at_once_spend_a_run_budget_exactly(tmp_path: Path, max_queries: int) -> None:
+    trials = [replace(config(seed), uid=f"u0000{seed}") for seed in range(3)]
+    with Door(tmp_path, max_queries=max_queries) as door, ThreadPoolExecutor(3) as threads:
+        outcomes = list(threads.map(lambda trial: train(door, trial), trials))
+        charged = [door.account(trial.uid).charged for trial in trials]
+    assert sum(charged) == max_queries
+    assert [outcome.reports[-1].queries for outcome in outcomes] == charged
+    assert [outcome.reports[-1].pool_size for outcome in outcomes] == charged
+
+
+def test_what_others_ask_between_a_refusal_and_the_next_try_is_left_to_them(tmp_path: Path) -> None:
+    quick = iter([3, 2])
+
+    class Crowded:
+        """After a refusal, another trial is faster."""
+
+        def __init__(self, oracle: Oracle) -> None:
+            self._oracle = oracle
+
+        def ask(self, images: Images, sequence: int) -> Response | BudgetExhausted:
+            reply = self._oracle.ask(images, sequence)
+            if isinstance(reply, BudgetExhausted) and (n := next(quick, 0)):
+                LocalOracle(door.service, "u00001", 50).ask(pictures(n), n)
+            return reply
+
+    with Door(tmp_path, max_queries=33) as door:
+        outcome = train(door, config(), wrap=Crowded)
+        assert door.teacher.forwards == [20, 3, 2, 8]
+        assert outcome.reports[-1].queries == outcome.reports[-1].pool_size == 28
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
@@ -149,11 +184,95 @@ def test_interrupted_anywhere_it_ends_with_the_same_student_and_charge(
             train(door, what, keeper)
         before = door.teacher.forwards
         with Door(folder, response, cap) as door:  # a new process: nothing but the journal and the state
-            resumed = train(door, what, MemoryKeeper(keeper.load()))
+            resumed = train(door, what, keeper)
             assert before + door.teacher.forwards == forwards, "what was answered is not computed again"
             assert door.account().charged == charged
         assert state_sha256(resumed.student) == state_sha256(straight.student)
         assert timeless(resumed.reports) == timeless(straight.reports)
+
+
+CUT_OFF: list[tuple[dict[str, Any], int | None]] = [
+    (RICH, None),
+    (RICH, 33),  # in the middle of a batch, then with nothing left
+    (
+        {"query_budget": 100, "warmup_share": 1.0, "warmup_candidates": 100, "epochs": 1},
+        70,
+    ),  # 40, 30: a state
+]
+
+
+def cut_off_everywhere(folder: Path, calls: int, cap: int | None, options: dict[str, Any]) -> Any:
+    """For each moment around each call: what a trial that is cut off there leaves, and a new door."""
+    for number in range(2 * calls):
+        keeper = MemoryKeeper()
+        with Door(folder / str(number), max_queries=cap) as door, pytest.raises(InterruptedError):
+            train(door, config(**options), keeper, CutOff(number // 2, after=number % 2 == 1))
+        asked = door.teacher.asked
+        with Door(folder / str(number), max_queries=cap) as door:
+            yield keeper, asked, door
+
+
+def on_another_machine(keeper: MemoryKeeper) -> None:
+    """Let the next attempt make other images than the last one, as other floating point does."""
+    if keeper.states:
+        state = unchecked(keeper.states[-1])
+        state["method"]["rng"] = torch.Generator().manual_seed(99).get_state()
+        keeper.states[-1] = checked(state)
+
+
+@pytest.mark.parametrize(("options", "cap"), CUT_OFF)
+def test_cut_off_around_any_request_it_ends_with_the_same_student(
+    tmp_path: Path, options: dict[str, Any], cap: int | None
+) -> None:
+    line = CutOff()
+    with Door(tmp_path / "straight", max_queries=cap) as door:
+        straight = train(door, config(**options), wrap=line)
+        forwards = door.teacher.forwards
+    for keeper, asked, door in cut_off_everywhere(tmp_path, line.calls, cap, options):
+        resumed = train(door, config(**options), keeper)
+        assert [len(images) for images in asked] + door.teacher.forwards == forwards
+        assert state_sha256(resumed.student) == state_sha256(straight.student)
+        assert timeless(resumed.reports) == timeless(straight.reports)
+
+
+@pytest.mark.parametrize(("options", "cap"), CUT_OFF)
+def test_gone_on_with_on_another_machine_it_asks_nothing_twice_and_learns_what_it_paid_for(
+    tmp_path: Path, options: dict[str, Any], cap: int | None
+) -> None:
+    line = CutOff()
+    with Door(tmp_path / "straight", max_queries=cap) as door:
+        train(door, config(**options), wrap=line)
+        charged = door.account().charged
+    for keeper, asked, door in cut_off_everywhere(tmp_path, line.calls, cap, options):
+        on_another_machine(keeper)
+        resumed = train(door, config(seed=1, **options), keeper)
+        asked = [*asked, *door.teacher.asked]
+        account = door.account()
+        assert account.charged == account.executed == resumed.reports[-1].queries == charged
+        pool = unchecked(keeper.states[-1])["method"]["pool"]["images"]
+        np.testing.assert_array_equal(pool, np.concatenate(asked))
+
+
+def test_without_the_kept_images_another_machine_contradicts_the_ledger(tmp_path: Path) -> None:
+    for keeper, _, door in cut_off_everywhere(tmp_path, 1, None, RICH):
+        keeper.requests.clear()
+        if door.account().charged:
+            with pytest.raises(LedgerError, match="came again with other images"):
+                train(door, config(seed=1, **RICH), keeper)
+        else:  # it was never asked: nothing is lost
+            train(door, config(seed=1, **RICH), keeper)
+            assert door.account().charged == 50
+
+
+def test_nothing_is_asked_that_could_not_be_kept(tmp_path: Path) -> None:
+    class FullDisk(MemoryKeeper):
+        def keep_request(self, sequence: int, images: Images) -> None:
+            raise StorageError("the disk is full")
+
+    with Door(tmp_path) as door:
+        with pytest.raises(StorageError, match="the disk is full"):
+            train(door, config(), FullDisk())
+        assert door.teacher.forwards == []
 
 
 def test_a_finished_trial_run_again_only_tells_its_reports(tmp_path: Path) -> None:
@@ -222,6 +341,10 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
         pytest.raises(CorruptRunError, match=r"has version 99, this raysys reads 1\n"),
     ):
         train(door, config(), MemoryKeeper(checked({"version": 99})))
+
+
+def unchecked(state: bytes) -> Any:
+    return torch.load(io.BytesIO(state[4:]), weights_only=True)  # noqa: TID251
 
 
 class Harmful:

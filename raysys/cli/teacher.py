@@ -1,5 +1,8 @@
-"""`raysys teacher`: train and evaluate the teacher of a space."""
+"""`raysys teacher`: train, evaluate and serve the teacher of a space."""
 
+import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from raysys.space.schema import Space
     from raysys.teacher.training import Teacher
 
-app = typer.Typer(help="Train or evaluate the teacher of a space.")
+app = typer.Typer(help="Train, evaluate or serve the teacher of a space.")
 
 SpaceName = Annotated[str, typer.Option("--space", help="name of a shipped space, or a YAML file")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -52,19 +55,117 @@ def evaluate(space: SpaceName, data_root: DataRoot = None, smoke: Smoke = False,
     _print(chosen, dataset, teacher, *measure(teacher.module, dataset), json)
 
 
+@app.command()
+def serve(
+    space: SpaceName,
+    data_root: DataRoot = None,
+    smoke: Smoke = False,
+    host: Annotated[str, typer.Option(help="the address to listen on; others than loopback need a key")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8000,
+    labels_only: Annotated[bool, typer.Option("--labels-only", help="never tell probabilities")] = False,
+    counter: Annotated[
+        Path | None, typer.Option(help="file that counts the images [default: one a teacher, in the cache]")
+    ] = None,
+    max_rows: Annotated[int, typer.Option(min=1, help="the most images of one request")] = 4096,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="file with the API key to ask for [default: $RAYSYS_API_KEY, if set]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto | cpu | cuda | cuda:1 | ...")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of a forward")] = None,
+    json: Annotated[bool, typer.Option("--json", help="once ready, print the URL as JSON")] = False,
+) -> None:
+    """Serve the teacher over HTTP (Open Inference Protocol v2) until Ctrl-C; train it first if need be.
+
+    /metrics tells how many images each run had answered. No TLS: beyond this machine put a proxy before it.
+    """
+    import torch
+
+    from raysys.teacher import server
+    from raysys.teacher.local import TorchTeacher
+    from raysys.teacher.training import default_cache_dir, find_or_train
+
+    key = _api_key(api_key_file)
+    device = _device(device)
+    with server.listen(host, port, key is not None) as listener:
+        chosen, dataset = _load(space, data_root, smoke, download=False)
+        teacher = find_or_train(chosen.teacher, dataset, default_cache_dir(), _progress)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        model = TorchTeacher(teacher.module, device=device)
+        file = counter or default_cache_dir() / "serve" / f"{teacher.card.id}.log"
+        app = server.build_app(
+            chosen.name,
+            dataset.task,
+            model.answer,
+            server.QueryCounter(file),
+            labels_only=labels_only,
+            max_rows=max_rows,
+            api_key=key,
+        )
+        url = server.url_of(listener)
+        output.note(
+            f"teacher {teacher.card.id} of space {chosen.name}, on {device}, answers at {url} until Ctrl-C",
+            f"images are counted in {file}, and shown at {url}/metrics",
+            f"raysys tune --space {space}{' --smoke' if smoke else ''} --teacher-url {url}",
+        )
+        if key:
+            output.note("with the key in RAYSYS_API_KEY; from other machines through a proxy's https:// URL")
+        if json:
+            output.print_json({"url": url, "model": chosen.name, "pid": os.getpid()})
+            sys.stdout.flush()
+        server.serve(app, listener)
+
+
+def _api_key(file: Path | None) -> str | None:
+    """The key in `file`, else in the environment, else None. Raises UsageError."""
+    if file is None:
+        key = os.environ.get("RAYSYS_API_KEY", "").strip()
+        if not key:
+            return None
+    else:
+        try:
+            key = file.expanduser().read_text().strip()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot read the API key in {file}", str(error)) from None
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise UsageError(
+            f"the API key in {file or 'RAYSYS_API_KEY'} cannot be used", "a key is one word of ASCII text"
+        )
+    return key
+
+
+def _device(name: str) -> str:
+    """The torch device that `name` means here. Raises UsageError for one that is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).partition("\n")[0]
+        raise UsageError(f"cannot use --device {name}", why, "use auto, cpu or cuda") from None
+    return name
+
+
 def _load(name: str, data_root: DataRoot, smoke: bool, download: bool) -> "tuple[Space, Dataset]":
     from raysys.cluster.plan import check_space
-    from raysys.data.datasets import load_dataset
+    from raysys.cluster.problem import read_dataset
     from raysys.space.load import load_space
     from raysys.space.load import smoke as shrink
 
     space = load_space(name)
     if smoke:
         space = shrink(space)
-    task = check_space(space)
-    own = None if space.task is None else task
-    root = data_root_or_default(data_root)
-    return space, load_dataset(space.dataset, root, task=own, download=download)
+    if space.teacher.http is not None:
+        raise UsageError(
+            f"the teacher of space {space.name} is a server already",
+            f"it answers at {space.teacher.http.url}; there are no weights here",
+            f"raysys tune --space {name}",
+        )
+    return space, read_dataset(space, check_space(space), data_root_or_default(data_root), download)
 
 
 def _progress(epoch: int, epochs: int, loss: float) -> None:
@@ -73,7 +174,12 @@ def _progress(epoch: int, epochs: int, loss: float) -> None:
 
 
 def _print(
-    space: "Space", dataset: "Dataset", teacher: "Teacher", val: float, test: float, json: bool
+    space: "Space",
+    dataset: "Dataset",
+    teacher: "Teacher",
+    val: float | None,
+    test: float | None,
+    json: bool,
 ) -> None:
     card: dict[str, Any] = {
         **teacher.card.as_dict(),
@@ -88,6 +194,6 @@ def _print(
         return
     output.result(
         f"teacher {card['id']}: {card['architecture']} on {dataset.name}",
-        f"accuracy  val {val:.2%}, test {test:.2%}",
+        "accuracy  " + ("unknown" if val is None or test is None else f"val {val:.2%}, test {test:.2%}"),
         f"weights   sha256 {card['sha256']}",
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from raysys.fronts.hypervolume import Reference
+from raysys.fronts.objectives import AGREEMENT, QUERIES
 from raysys.records import Report, TeacherCard, TrialConfig, TrialRecord, TrialStatus
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, RunState, write_manifest
@@ -16,6 +17,12 @@ from raysys.store.schema import reports_table, trials_table
 from raysys.store.writer import RunWriter
 
 TEACHER = TeacherCard("lenet5-digits", "lenet5", "ab" * 32, 0.985, 0.987)
+
+UNLABELLED: dict[str, Any] = {
+    "objectives": (AGREEMENT, QUERIES),
+    "teacher": TeacherCard("somewhere", "http", "", None, None),
+}
+"""What the manifest of a run without labels says differently."""
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -84,7 +91,8 @@ def write_run(
 
 def _reports(record: TrialRecord, steps: int) -> list[Report]:
     spent = [record.queries * (step + 1) // steps for step in range(steps)]
-    return [report(int(record.uid[1:]), step, queries=queries) for step, queries in enumerate(spent)]
+    known = {"val_accuracy": None} if record.val_accuracy is None and record.agreement is not None else {}
+    return [report(int(record.uid[1:]), step, queries=queries, **known) for step, queries in enumerate(spent)]
 
 
 def _many(count: int) -> list[TrialRecord]:
@@ -116,6 +124,14 @@ RUNS: dict[str, tuple[list[TrialRecord], dict[str, Any]]] = {
     "nan": ([trial(0, val_accuracy=math.nan), trial(1, val_accuracy=math.inf), trial(2)], {}),
     "Prüfung 数字 $5$": ([trial(0), trial(1)], {}),
     "many": (_many(60), {}),
+    "no labels": (
+        [
+            trial(0, val_accuracy=None, agreement=0.7),
+            trial(1, val_accuracy=None, agreement=0.9, test_agreement=0.88),
+            trial(2, val_accuracy=None, agreement=0.85),
+        ],
+        UNLABELLED,
+    ),
 }
 """Name of the run -> its trials, and what its manifest says differently."""
 

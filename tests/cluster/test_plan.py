@@ -63,7 +63,22 @@ def test_an_own_data_set_brings_its_task() -> None:
         check_space(changed(task=own.model_dump()))
 
 
-def test_objectives_that_no_front_shows_are_refused() -> None:
-    other = [{"name": "agreement", "direction": "maximize"}]
-    with pytest.raises(SpaceError, match="objectives: only val_accuracy up and queries down"):
-        check_space(apply_overrides(load_space("digits"), {"objectives": other}))
+QUERIES = {"name": "queries", "direction": "minimize"}
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        [{"name": "agreement", "direction": "maximize"}],
+        [{"name": "agreement", "direction": "minimize"}, QUERIES],
+        [{"name": "seconds", "direction": "minimize"}, QUERIES],
+        [{"name": name, "direction": "maximize"} for name in ("agreement", "val_accuracy")] + [QUERIES],
+    ],
+)
+def test_objectives_that_no_front_shows_are_refused(objectives: list[dict[str, str]]) -> None:
+    with pytest.raises(SpaceError, match="objectives: only val_accuracy or agreement up, and queries down"):
+        check_space(changed(objectives=objectives))
+
+
+def test_labelled_data_may_be_searched_by_agreement() -> None:
+    check_space(changed(objectives=[QUERIES, {"name": "agreement", "direction": "maximize"}]))

@@ -105,6 +105,38 @@ def test_labels_outside_the_classes_are_refused(tmp_path: Path) -> None:
         load_dataset("mine", tmp_path, task=TASK)
 
 
+def test_images_directly_in_the_folder_have_no_labels(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for index in range(5):
+        (tmp_path / "mine" / f"{index}.png").write_bytes(png(GREEN, (16, 12)))
+    (tmp_path / "mine" / "notes.txt").write_text("not an image")
+    mine = load_dataset("mine", tmp_path, task=TASK)
+    assert (mine.train_labels, mine.test_labels) == (None, None)
+    assert mine.train_images.shape == (0, 3, 8, 8)
+    assert mine.test_images.shape == (5, 3, 8, 8)
+    assert tuple(mine.test_images[0, :, 4, 4]) == GREEN
+    assert mine.sha256 == load_dataset("mine", tmp_path, task=TASK).sha256
+    (tmp_path / "mine" / "0.png").write_bytes(png(RED))
+    assert mine.sha256 != load_dataset("mine", tmp_path, task=TASK).sha256
+
+
+@pytest.mark.parametrize("names", [("photos.parquet",), ("train.parquet", "test.parquet")])
+def test_parquet_without_a_label_column_is_all_held_out(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        write_parquet(tmp_path / "mine" / name, [0, 1, 1], "image", "id")
+    mine = load_dataset("mine", tmp_path, task=TASK)
+    assert (mine.train_labels, mine.test_labels) == (None, None)
+    assert len(mine.test_images) == 3 * len(names)
+    assert tuple(mine.test_images[1, :, 0, 0]) == GREEN
+
+
+def test_labels_for_training_only_are_no_data_set(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "mine" / "train.parquet", [0, 1])
+    write_parquet(tmp_path / "mine" / "test.parquet", [0, 1], "image", "id")
+    with pytest.raises(DataError, match=r"test\.parquet has no images with labels: .* image, id"):
+        load_dataset("mine", tmp_path, task=TASK)
+
+
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     write_folder(tmp_path / "mine", {"a": RED, "b": GREEN})
     (tmp_path / "mine" / "b" / "3.png").write_bytes(b"not an image")

@@ -16,6 +16,7 @@ def test_accuracy_and_agreement_are_different_shares() -> None:
     teacher = np.concatenate([wrong[:6], found[6:]])
     assert evaluate(linear(), EvalSet(images, labels, teacher)) == (0.75, 0.25)
     assert evaluate(linear(), held_out())[1] == 1, "the teacher agrees with itself"
+    assert evaluate(linear(), EvalSet(images, None, teacher)) == (None, 0.25), "nobody labelled them"
 
 
 def test_more_images_than_one_batch_keep_their_order() -> None:

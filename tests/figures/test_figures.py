@@ -111,3 +111,15 @@ def test_words_name_both_ends_of_the_front(tmp_path):
         "Pareto front of 3 points among 3 finished trials: "
         "val accuracy from 80.0% at 500 queries to 96.0% at 1,500 queries."
     )
+
+
+def test_without_labels_agreement_is_drawn_and_no_accuracy_and_no_teacher(tmp_path):
+    run = snapshot(tmp_path, "no labels")
+    figure = front_figure(run)
+    np.testing.assert_allclose(traces(figure)["front"].y, [0.7, 0.9])
+    assert figure.layout.yaxis.title.text == "student's agreement"
+    assert "} agreement<br>" in traces(figure)["front"].hovertemplate
+    assert not figure.layout.shapes
+    assert [trace.name for trace in curve_figure(run, "u00001").data] == ["agreement"]
+    assert front_alt(run).endswith("agreement from 70.0% at 500 queries to 90.0% at 1,000 queries.")
+    assert curve_alt(run, "u00001").startswith("Agreement of trial u00001")

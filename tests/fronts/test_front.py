@@ -2,10 +2,11 @@ import itertools
 
 import numpy as np
 import pytest
+from edge_runs import trial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysys.fronts.front import anytime_front, final_front
+from raysys.fronts.front import anytime_front, final_front, front_of_records
 from raysys.fronts.hypervolume import Reference, hypervolume, scaled_costs
 
 REFERENCE = Reference(accuracy=0.1, queries=1000)
@@ -97,3 +98,13 @@ def test_a_student_that_asked_nothing_is_on_no_front():
     front = final_front(["finished"] * 2, [0, 100], [0.1, 0.9], reference)
     assert front.members.tolist() == [1]
     assert anytime_front([0, 100], [0.1, 0.9], reference).members.tolist() == [1]
+
+
+def test_the_score_says_which_field_ranks_the_records():
+    records = [
+        trial(0, queries=100, val_accuracy=0.5, agreement=0.9),
+        trial(1, queries=200, val_accuracy=0.6, agreement=0.8),
+        trial(2, queries=50, val_accuracy=None, agreement=0.3),
+    ]
+    assert front_of_records(records, "val_accuracy", REFERENCE).members.tolist() == [0, 1]
+    assert front_of_records(records, "agreement", REFERENCE).members.tolist() == [2, 0]

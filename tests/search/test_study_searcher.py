@@ -5,7 +5,7 @@ import pytest
 from raysys.errors import CorruptRunError
 from raysys.records import TrialRecord, TrialStatus
 from raysys.search.study_searcher import SamplerName, StudySearcher, Suggestion, trial_uid
-from raysys.space.schema import Space
+from raysys.space.schema import Objective, Space
 from raysys.space.trial_config import resolve
 
 SPACE = Space.model_validate(
@@ -195,3 +195,16 @@ def test_replay_refuses_a_gap_and_foreign_configs() -> None:
     other = SPACE.model_copy(update={"parameters": {"g_steps": SPACE.parameters["passes"]}, "points": []})
     with pytest.raises(CorruptRunError, match="no option 'g_steps'"):
         StudySearcher(other, "random", seed=0).replay(records)
+
+
+def test_agreement_is_searched_as_accuracy_is_where_it_is_the_objective() -> None:
+    goals = [Objective(name="agreement", direction="maximize"), SPACE.objectives[1]]
+    by_accuracy = StudySearcher(SPACE, "tpe", seed=0, floor=0.3)
+    by_agreement = StudySearcher(SPACE.model_copy(update={"objectives": goals}), "tpe", seed=0, floor=0.3)
+    for _ in range(25):
+        expected, suggestion = by_accuracy.ask(), by_agreement.ask()
+        assert suggestion == expected
+        told = play(expected)
+        by_accuracy.tell(expected.uid, TrialStatus.FINISHED, told)
+        unlabelled = {**told, "agreement": told["val_accuracy"], "val_accuracy": None}
+        by_agreement.tell(expected.uid, TrialStatus.FINISHED, unlabelled)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from edge_runs import RUNS, build, config, manifest, report, trial, write_run
+from edge_runs import RUNS, UNLABELLED, build, config, manifest, report, trial, write_run
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from raysys.errors import CorruptRunError, StorageError, UsageError
@@ -289,3 +289,24 @@ def test_the_anytime_front_is_over_the_reports_of_all_trials(tmp_path):
     points = front_json(snapshot, run_front(snapshot, "anytime"), "anytime")["points"]
     assert points[0]["uid"] == "u00000"
     assert points[0]["config"]["g_steps"] == 10
+
+
+def test_the_front_of_a_run_without_labels_is_by_agreement(tmp_path):
+    snapshot = read_run(build(tmp_path, "no labels"))
+    data = front_json(snapshot, run_front(snapshot))
+    assert data["objectives"][0] == {"name": "agreement", "direction": "maximize"}
+    assert data["reference"] == {"agreement": 0.1, "queries": 2000}
+    assert [(p["uid"], p["agreement"], p["test_agreement"]) for p in data["points"]] == [
+        ("u00000", 0.7, None), ("u00001", 0.9, 0.88),
+    ]  # fmt: skip
+    assert {(p["val_accuracy"], p["test_accuracy"]) for p in data["points"]} == {(None, None)}
+    part = within(snapshot, run_front(snapshot), "final", max_queries=None, min_accuracy=0.8)
+    assert [p["uid"] for p in front_json(snapshot, part)["points"]] == ["u00001"]
+
+
+def test_what_has_no_finite_value_is_null_in_json(tmp_path):
+    records = [trial(0, val_accuracy=float("nan"), agreement=0.7, test_accuracy=float("inf"))]
+    snapshot = read_run(write_run(tmp_path / "run", records, **UNLABELLED))
+    (point,) = front_json(snapshot, run_front(snapshot))["points"]
+    assert (point["val_accuracy"], point["test_accuracy"], point["agreement"]) == (None, None, 0.7)
+    json.dumps(point, allow_nan=False)

@@ -14,15 +14,12 @@ def audit(
     run: Annotated[str, typer.Argument(help="the run's folder")],
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Check the ledger's charges against what the trials report; exit code 3 on any mismatch."""
+    """Check ledger, reports, checkpoints and the server's counter; exit code 3 if they differ."""
+    from raysys.cluster.evidence import gather
     from raysys.store.audit import audit as compare
-    from raysys.store.layout import RunLayout
-    from raysys.store.reader import read_run
-    from raysys.teacher.journal import read_accounts
 
-    layout = RunLayout.open(run)
-    snapshot = read_run(layout)
-    result = compare(snapshot, read_accounts(layout.ledger))
+    snapshot, evidence = gather(run, output.note)
+    result = compare(snapshot, evidence)
     if json:
         output.print_json(result.as_dict())
     else:
@@ -33,6 +30,8 @@ def audit(
             f"{result.charged:,} queries charged ({result.evaluation:,} of them for evaluation), "
             f"{result.executed:,} executed, {result.orphaned:,} orphaned"
         )
+        if result.counted is not None:
+            output.result(f"{result.counted:,} images counted by the teacher's own server")
     if result.mismatches:
         more = len(result.mismatches) - _SHOWN
         raise CheckError(

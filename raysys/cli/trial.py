@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from raysys.space.schema import Space
 
 RESULTS = (
-    *("queries", "val_accuracy", "test_accuracy", "agreement", "test_agreement", "weights_sha256", "seconds"),
+    "queries",
+    "val_accuracy",
+    "test_accuracy",
+    "agreement",
+    "test_agreement",
+    "weights_sha256",
+    "seconds",
 )
 
 

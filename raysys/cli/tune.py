@@ -231,7 +231,7 @@ def _dry_run(
 ) -> None:
     """Print what a run would do; nothing is written and no Ray is started."""
     from raysys.cluster.caps import run_caps, told
-    from raysys.cluster.plan import budget_range
+    from raysys.cluster.plan import budget_range, most_held_out
     from raysys.search.study_searcher import StudySearcher
 
     study = StudySearcher(space, sampler.value, seed)
@@ -241,9 +241,11 @@ def _dry_run(
     output.table(columns, [(key, *(_cell(s.values.get(key)) for s in samples)) for key in keys])
     low, high = budget_range(space)
     worst = space.trials * high
+    most = most_held_out(space)
+    held_out = "the held-out images" if most is None else f"at most {most:,} held-out images"
     output.result(
         f"{space.trials} trials of {low:,} to {high:,} queries each:"
-        f" at most {worst:,} queries, and the held-out images once"
+        f" at most {worst:,} queries, and {held_out} once"
     )
     if space.price:
         output.result(

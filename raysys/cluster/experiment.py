@@ -28,7 +28,6 @@ from raysys.store.layout import RunLayout
 from raysys.store.manifest import NO_SAMPLER, Manifest, RunState, read_manifest, write_manifest
 from raysys.store.reader import read_run
 from raysys.teacher.journal import read_accounts
-from raysys.teacher.training import check_own
 
 
 def start_run(
@@ -46,7 +45,7 @@ def start_run(
     task = check_space(space)
     problems.check_networks(space, task)
     dataset = problems.read_dataset(space, task, machine.data_root)
-    check_own(space.teacher, dataset)
+    problems.check_teacher(space, dataset)
     caps = run_caps(space, max_queries, max_cost)
     check_caps(caps, space, problems.held_out_queries(space, dataset))
     check_address(machine.address)
@@ -56,6 +55,7 @@ def start_run(
         space,
         dataset,
         machine.data_root,
+        name=layout.root.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=seed,
         sampler=sampler,
@@ -97,7 +97,7 @@ def resume_run(
 def _read(layout: RunLayout) -> tuple[Manifest, list[TrialRecord]]:
     """What a resume needs to know. Raises ResumeError when the run or its ledger cannot be read."""
     try:
-        read_accounts(layout.ledger)
+        read_accounts(layout.ledger, layout.filesystem)
         manifest, records = read_manifest(layout), read_run(layout).records()
     except CorruptRunError as error:
         raise ResumeError(f"cannot resume: {error.what}", error.why, error.hint) from error

@@ -24,7 +24,7 @@ def finish(
         front = front_records(book, manifest)
         book.tested({r.uid: test_student(layout, r, task, test) for r in front if r.test_agreement is None})
         _prune(layout, book, {record.uid for record in front})
-    accounts = read_accounts(layout.ledger).values()
+    accounts = read_accounts(layout.ledger, layout.filesystem).values()
     update = {
         "state": state,
         "charged": sum(account.charged for account in accounts),

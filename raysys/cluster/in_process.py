@@ -10,6 +10,7 @@ import torch
 
 from raysys.cluster import problem as problems
 from raysys.cluster.final import crash_recorded, finish
+from raysys.cluster.http_teacher import reconcile
 from raysys.cluster.lock import run_lock
 from raysys.cluster.machine import Machine, claim
 from raysys.cluster.one_trial import run_one
@@ -23,7 +24,6 @@ from raysys.store.manifest import NO_SAMPLER, RunState, write_manifest
 from raysys.store.writer import RunWriter
 from raysys.teacher.journal import open_journal
 from raysys.teacher.service import LocalOracle
-from raysys.teacher.training import check_own
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def run_in_process(
     task = check_space(space)
     problems.check_networks(space, task)
     dataset = problems.read_dataset(space, task, machine.data_root)
-    check_own(space.teacher, dataset)
+    problems.check_teacher(space, dataset)
     claim(layout)
     watcher.say(f"run {layout.root}")
     torch.set_num_threads(problems.threads(space))
@@ -49,6 +49,7 @@ def run_in_process(
         space,
         dataset,
         machine.data_root,
+        name=layout.root.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=config.seed,
         sampler=NO_SAMPLER,
@@ -62,13 +63,13 @@ def run_in_process(
         RunWriter(layout) as writer,
         closing(open_journal(layout.ledger, layout.filesystem)) as journal,
     ):
-        problem = problems.prepare(space, dataset, layout, machine.cache, watcher.say)
-        manifest = manifest.model_copy(update={"teacher": problem.card})
+        problem = problems.prepare(space, dataset, layout, machine.cache, manifest.id, watcher.say)
         device = problems.device(space)
         service = teacher_setup(space, problem, layout).service(problem.teacher.backend(device), journal)
         val, test = problems.ask_held_out(
             problem, LocalOracle(service, EVALUATION, problem.evaluation_queries)
         )
+        manifest = manifest.model_copy(update={"teacher": problems.tested_card(problem.card, val, test)})
         book = RunBook(writer, [], time.monotonic)
         book.suggested(config)
         book.started(config.uid)
@@ -88,5 +89,6 @@ def run_in_process(
             device,
         )
         book.ended(config.uid, TrialStatus.FINISHED, weights_sha256=done.weights_sha256)
+        reconcile(problem.teacher, service.count)
         finish(layout, manifest, book, problem.task, test, RunState.FINISHED)
     return book.records[config.uid]

@@ -1,5 +1,6 @@
 """What all trials of a run share: the space, its teacher, and the held-out images with its answers."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -10,12 +11,13 @@ import numpy.typing as npt
 import torch
 
 from raysys import __version__
+from raysys.cluster.http_teacher import http_source
 from raysys.cluster.plan import budget_range, check_without_labels, most_held_out
 from raysys.data.datasets import SYNTHETIC, Dataset, held_out_only, load_dataset
 from raysys.data.splits import split_val_test
 from raysys.distill.noise import structured_noise
 from raysys.distill.options import parse_options
-from raysys.errors import DataError, RaysysError, UsageError
+from raysys.errors import DataError, RaysysError
 from raysys.fronts.hypervolume import Reference
 from raysys.fronts.objectives import Objective
 from raysys.models.classifiers import build_classifier
@@ -27,8 +29,9 @@ from raysys.space.schema import Space
 from raysys.space.trial_config import resolve
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest
+from raysys.teacher.backend import Source
 from raysys.teacher.kept import KeptTeacher
-from raysys.teacher.training import find_or_train
+from raysys.teacher.training import check_own, find_or_train
 
 EVALUATION_ROWS = 1000
 """Images of one evaluation request."""
@@ -50,7 +53,7 @@ class Problem:
     """The teacher and the held-out images of a run. No trial ever sees a training image."""
 
     task: Task
-    teacher: KeptTeacher
+    teacher: Source
     card: TeacherCard
     val: HeldOut
     test: HeldOut
@@ -101,10 +104,28 @@ def held_out_queries(space: Space, dataset: Dataset) -> int:
     return sum(len(part.images) for part in held_out(space, dataset))
 
 
+def check_teacher(space: Space, dataset: Dataset) -> None:
+    """Refuse a teacher that cannot be opened or reached, or does not fit. Costs no query.
+
+    Raises UsageError, UnreachableError.
+    """
+    source = http_source(space, dataset.task, "check")
+    if source is None:
+        check_own(space.teacher, dataset)
+    else:
+        source.sha256()
+
+
 def prepare(
-    space: Space, dataset: Dataset, layout: RunLayout, cache: Path, say: Callable[[str], None]
+    space: Space, dataset: Dataset, layout: RunLayout, cache: Path, run_id: str, say: Callable[[str], None]
 ) -> Problem:
-    """Find or train the teacher, keep a copy in the run, and split its test set into val and test."""
+    """Reach the teacher behind HTTP, or find or train it and keep a copy in the run."""
+    source = http_source(space, dataset.task, run_id)
+    if source is not None:
+        sha256 = source.sha256()
+        say(f"teacher {source.spec.model} at {source.spec.url}")
+        card = TeacherCard(sha256[:12], "http", sha256, None, None)
+        return reopen(space, dataset, layout, card, run_id)
 
     def on_epoch(done: int, epochs: int, loss: float) -> None:
         if done in (1, epochs) or done % max(1, epochs // 5) == 0:
@@ -115,17 +136,21 @@ def prepare(
     known = card.test_accuracy is not None
     told = f": accuracy {card.test_accuracy:.2%} on the test split" if known else ""
     say(f"teacher {card.architecture} {card.id}{told}")
-    problem = reopen(space, dataset, layout, card)
-    problem.teacher.keep(teacher.module)
-    return problem
+    kept(space, dataset.task, layout).keep(teacher.module)
+    return reopen(space, dataset, layout, card, run_id)
 
 
-def reopen(space: Space, dataset: Dataset, layout: RunLayout, card: TeacherCard) -> Problem:
-    """The problem of a run whose teacher is kept in it."""
+def kept(space: Space, task: Task, layout: RunLayout) -> KeptTeacher:
+    """The run's own copy of its teacher."""
+    return KeptTeacher(str(layout.teacher), space.teacher, task)
+
+
+def reopen(space: Space, dataset: Dataset, layout: RunLayout, card: TeacherCard, run_id: str) -> Problem:
+    """The problem of a run whose teacher is kept in it, or behind HTTP."""
     val, test = held_out(space, dataset)
     return Problem(
         task=dataset.task,
-        teacher=KeptTeacher(str(layout.teacher), space.teacher, dataset.task),
+        teacher=http_source(space, dataset.task, run_id) or kept(space, dataset.task, layout),
         card=card,
         val=val,
         test=test,
@@ -161,6 +186,14 @@ def held_out_accuracy(val: EvalSet, test: EvalSet) -> tuple[float | None, float 
     return accuracy(val), accuracy(test)
 
 
+def tested_card(card: TeacherCard, val: EvalSet, test: EvalSet) -> TeacherCard:
+    """The card of a teacher behind HTTP with the accuracies that its held-out answers show."""
+    if card.val_accuracy is not None:
+        return card
+    val_accuracy, test_accuracy = held_out_accuracy(val, test)
+    return replace(card, val_accuracy=val_accuracy, test_accuracy=test_accuracy)
+
+
 def threads(space: Space) -> int:
     """CPU threads of a trial: the same wherever it runs, since they decide the last bits of its result."""
     return max(1, int(space.resources.cpus_per_trial))
@@ -183,6 +216,7 @@ def new_manifest(
     dataset: Dataset,
     data_root: Path,
     *,
+    name: str,
     created: str,
     seed: int,
     sampler: str,
@@ -191,6 +225,7 @@ def new_manifest(
 ) -> Manifest:
     """The manifest of a run that starts now."""
     return Manifest(
+        id=f"{name}-{uuid.uuid4().hex[:8]}",
         raysys=__version__,
         created=created,
         space=to_json(space),
@@ -215,14 +250,3 @@ def check_networks(space: Space, task: Task) -> None:
     for name in (space.student, space.teacher.architecture):
         if name is not None:
             build_classifier(name, task, seed=0)
-
-
-def check_cap(max_queries: int | None, space: Space, evaluation: int) -> None:
-    """Refuse a cap that pays for no trial. Raises UsageError."""
-    smallest, _ = budget_range(space)
-    if max_queries is not None and max_queries < evaluation + smallest:
-        raise UsageError(
-            f"--max-queries {max_queries} pays for no trial",
-            f"the held-out images take {evaluation} queries once, the smallest trial {smallest}",
-            f"use at least --max-queries {evaluation + smallest}",
-        )

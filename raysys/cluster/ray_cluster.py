@@ -22,7 +22,7 @@ ENVIRONMENT = {
 }
 
 TEACHER_GPUS = 0.1
-"""Share of a GPU that the teacher takes beside the trials."""
+"""Share of a GPU that each network of the teacher takes beside the trials."""
 
 
 @contextmanager
@@ -61,14 +61,18 @@ def resources() -> dict[str, float]:
     return found
 
 
-def place(each: Resources, asked: int | None, there: Mapping[str, float]) -> tuple[int, float]:
-    """(How many trials run at once, what share of a GPU the teacher takes) on a cluster that has `there`.
+def place(
+    each: Resources, asked: int | None, there: Mapping[str, float], networks: int = 1
+) -> tuple[int, float]:
+    """(How many trials run at once, the GPU share of each network of the teacher) on a cluster `there`.
 
-    As many as fit, at most `asked`. The teacher works on the CPU where trials do, or where they need every
-    GPU. Raises UnreachableError when no trial fits.
+    As many as fit, at most `asked`. The teacher's `networks` work on the CPU where trials do, or where they
+    need every GPU. Raises UnreachableError when no trial fits.
     """
     cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
-    teacher = TEACHER_GPUS if each.gpus_per_trial and gpus - TEACHER_GPUS >= each.gpus_per_trial else 0.0
+    teacher = TEACHER_GPUS * networks
+    if not each.gpus_per_trial or gpus - teacher < each.gpus_per_trial:
+        teacher = 0.0
     pairs = ((cpus, each.cpus_per_trial), (gpus - teacher, each.gpus_per_trial))
     fits = min((int(has / need) for has, need in pairs if need), default=1)
     if fits < 1:
@@ -77,4 +81,4 @@ def place(each: Resources, asked: int | None, there: Mapping[str, float]) -> tup
             f"the cluster has {cpus:g} CPU and {gpus:g} GPU",
             "use smaller --cpus-per-trial and --gpus-per-trial, or add a node",
         )
-    return min(fits, asked or fits), teacher
+    return min(fits, asked or fits), teacher / networks if networks else 0.0

@@ -10,9 +10,10 @@ from ray import tune
 
 from raysys.cluster import problem as problems
 from raysys.cluster.brakes import Brakes, Ended
-from raysys.cluster.caps import most_queries
 from raysys.cluster.callbacks import Recorder, RunStopper
+from raysys.cluster.caps import most_queries
 from raysys.cluster.final import finish
+from raysys.cluster.http_teacher import reconcile
 from raysys.cluster.machine import Machine
 from raysys.cluster.plan import budget_range
 from raysys.cluster.problem import Problem
@@ -32,7 +33,7 @@ from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, write_manifest
 from raysys.store.writer import RunWriter
-from raysys.teacher.actor import ActorOracle, Handle, start_teacher
+from raysys.teacher.actor import ActorOracle, Handle, answer, start_teacher
 
 RETRIES = 2
 """How often a failed trial is tried again, from its checkpoint."""
@@ -71,13 +72,17 @@ class Session:
             SoftStop() as soft,
         ):
             book = RunBook(writer, records, time.monotonic)
-            concurrent, gpus = place(self._space.resources, self._machine.concurrent, resources())
+            networks = 0 if self._space.teacher.http else self._space.teacher.replicas
+            concurrent, gpus = place(self._space.resources, self._machine.concurrent, resources(), networks)
             teacher, val, test = self._teacher(problem, gpus)
+            card = problems.tested_card(problem.card, val, test)
+            self._manifest = self._manifest.model_copy(update={"teacher": card})
             write_manifest(self._layout, self._manifest)  # a resumed run runs again, perhaps with more trials
             brakes = Brakes(soft, self._machine, self._manifest, book, self._elapsed)
             if sum(record.status.ended for record in records) < self._manifest.trials:
                 self._search(book, problem, teacher, val, brakes, concurrent)
             book.interrupt()
+            reconcile(problem.teacher, lambda counted: answer(teacher.count.remote(counted)))
             ended = brakes.ended(self._cap_reached(book, problem))
             finish(self._layout, self._manifest, book, problem.task, test, ended.state)
         return ended
@@ -89,17 +94,19 @@ class Session:
         layout, cache = self._layout, self._machine.cache
         card = self._manifest.teacher
         if card is None:
-            problem = problems.prepare(self._space, self._dataset, layout, cache, self._say)
+            problem = problems.prepare(
+                self._space, self._dataset, layout, cache, self._manifest.id, self._say
+            )
             self._manifest = self._manifest.model_copy(update={"teacher": problem.card})
             write_manifest(layout, self._manifest)
             return problem
-        problem = problems.reopen(self._space, self._dataset, layout, card)
+        problem = problems.reopen(self._space, self._dataset, layout, card, self._manifest.id)
         found = problem.teacher.sha256()
         if found != card.sha256:
             raise ResumeError(
                 f"cannot resume {layout.root}: the teacher changed",
-                f"the run began with {card.sha256[:12]}, {layout.teacher} has {found[:12]}",
-                "restore that folder, or start a new run",
+                f"the run began with {card.sha256[:12]}, now it is {found[:12]}",
+                f"restore {layout.teacher}, or the server's model, or start a new run",
             )
         return problem
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
+from raysys.distill.trial import saved_position
 from raysys.models.weights import save_safetensors, state_sha256
 from raysys.oracle import Images
 from raysys.records import TrialConfig
@@ -42,6 +43,11 @@ class TrialFiles:
     def load(self) -> bytes | None:
         """See `Keeper.load`."""
         return self._state.read_bytes() if self._state.exists() else None
+
+    def position(self) -> tuple[int, int] | None:
+        """(requests made, queries spent) by the saved state, if there is one. Raises CorruptRunError."""
+        saved = self.load()
+        return None if saved is None else saved_position(saved)
 
     def save(self, state: bytes) -> None:
         """See `Keeper.save`. Raises StorageError."""

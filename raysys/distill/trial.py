@@ -141,6 +141,18 @@ def _restore(method: Method, saved: bytes | None) -> list[Report]:
     """Load a saved state into the method; the reports up to it. Never unpickles anything but tensors."""
     if saved is None:
         return []
+    state = _unpack(saved)
+    method.load_state_dict(state["method"])
+    return [Report(**row) for row in state["reports"]]
+
+
+def saved_position(saved: bytes) -> tuple[int, int]:
+    """(requests made, queries spent) by a saved state. Raises CorruptRunError."""
+    method = _unpack(saved)["method"]
+    return method["sequence"], method["queries"]
+
+
+def _unpack(saved: bytes) -> dict[str, Any]:
     body = saved[4:]
     try:
         if saved[:4] != zlib.crc32(body).to_bytes(4):
@@ -158,5 +170,4 @@ def _restore(method: Method, saved: bytes | None) -> list[Report]:
             f"a trial's saved state has version {version}, this raysys reads {STATE_VERSION}",
             hint="resume the run with the raysys that wrote it",
         )
-    method.load_state_dict(state["method"])
-    return [Report(**row) for row in state["reports"]]
+    return state

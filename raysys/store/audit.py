@@ -1,8 +1,11 @@
-"""The audit: do the ledger's charges and what the trials report agree, image by image?"""
+"""The audit: do ledger, reports, checkpoints and the teacher's own counter agree, image by image?"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from typing import Any
+
+import pyarrow.compute as pc
 
 from raysys.records import EVALUATION, Account, TrialStatus
 from raysys.store.manifest import RunState
@@ -10,11 +13,35 @@ from raysys.store.reader import Snapshot
 
 
 @dataclass(frozen=True)
+class Counted:
+    """What the teacher's own server counted: `images`, when the ledger had charged `charged` already."""
+
+    images: int
+    charged: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known besides the run's tables. All counts are images.
+
+    `accounts` of the ledger (uid, or `evaluation` -> account), `requests` that it charged (uid -> sequence ->
+    images), `checkpoints` (uid -> requests made and queries spent, by the trial's saved state), and what the
+    teacher's server counted, where it tells.
+    """
+
+    accounts: Mapping[str, Account]
+    requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    checkpoints: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    counted: Counted | None = None
+
+
+@dataclass(frozen=True)
 class TrialAudit:
     """One trial. All counts are images.
 
-    `reported` is the most that the trial's row and reports claim; `orphaned` is charged, answer never
-    used: of a trial that did not finish, charged beyond what it reported (a running one may still).
+    `executed` is what was sent in all attempts: beyond `charged`, no answer was recorded. `reported` is the
+    most that the trial's row and reports claim; `orphaned` is charged, answer never used: of a trial that
+    did not finish, charged beyond what it reported (a running one may still).
     """
 
     uid: str
@@ -35,6 +62,7 @@ class AuditResult:
     executed: int
     orphaned: int
     evaluation: int
+    counted: int | None
     mismatches: tuple[str, ...]
     trials: tuple[TrialAudit, ...]
 
@@ -44,8 +72,9 @@ class AuditResult:
         return {**data, "mismatches": list(self.mismatches), "trials": list(data["trials"])}
 
 
-def audit(snapshot: Snapshot, accounts: Mapping[str, Account]) -> AuditResult:
-    """Compare the ledger's `accounts` (uid, or `evaluation` -> account) with a run's tables."""
+def audit(snapshot: Snapshot, evidence: Evidence) -> AuditResult:
+    """Compare the ledger and other evidence with a run's tables."""
+    accounts, counted = evidence.accounts, evidence.counted
     reported = _reported(snapshot)
     statuses = dict(
         zip(snapshot.trials["uid"].to_pylist(), snapshot.trials["status"].to_pylist(), strict=True)
@@ -62,10 +91,13 @@ def audit(snapshot: Snapshot, accounts: Mapping[str, Account]) -> AuditResult:
         executed=sum(account.executed for account in accounts.values()),
         orphaned=sum(trial.orphaned for trial in trials),
         evaluation=evaluation.charged if evaluation else 0,
+        counted=None if counted is None else counted.images,
         mismatches=(
             *(text for trial in trials for text in _mismatches(trial)),
+            *(text for uid in sorted(statuses) for text in _requests(uid, snapshot, evidence)),
             *_foreign(accounts, statuses),
             *_total(snapshot, charged),
+            *_server(accounts, counted),
         ),
         trials=trials,
     )
@@ -102,6 +134,55 @@ def _mismatches(trial: TrialAudit) -> list[str]:
         found.append(f"{trial.uid} finished with {trial.reported} queries, but was charged {trial.charged}")
     if trial.charged > trial.budget:
         found.append(f"{trial.uid} was charged {trial.charged} queries, over its budget of {trial.budget}")
+    return found
+
+
+def _requests(uid: str, snapshot: Snapshot, evidence: Evidence) -> list[str]:
+    """Where the trial's requests, one after the other, part with its reports or its checkpoint."""
+    charged = evidence.requests.get(uid, {})
+    missing = next((sequence for sequence in range(len(charged)) if sequence not in charged), None)
+    if missing is not None:
+        return [f"{uid}: request {missing} is not in the ledger, though later ones are"]
+    spent = [0, *accumulate(charged[sequence] for sequence in range(len(charged)))]
+    found = []
+    for queries in _reports(uid, snapshot):
+        if charged and queries not in spent:
+            sequence = sum(total < queries for total in spent) - 1
+            found.append(
+                f"{uid} reports {queries} queries, which is no sum of its requests: {spent[sequence]} were"
+                f" charged before request {sequence}"
+                + (f", {spent[sequence + 1]} with it" if sequence < len(charged) else ", which never came")
+            )
+            break
+    if uid in evidence.checkpoints:
+        requests, queries = evidence.checkpoints[uid]
+        known = spent[requests] if requests < len(spent) else None
+        if known != queries:
+            told = "does not have so many" if known is None else f"has {known} queries there"
+            found.append(
+                f"{uid}: its checkpoint says {queries} queries before request {requests}, the ledger {told}"
+            )
+    return found
+
+
+def _reports(uid: str, snapshot: Snapshot) -> list[int]:
+    rows = snapshot.reports.filter(pc.field("uid") == uid)
+    return sorted({int(queries) for queries in rows["queries"].to_pylist()})
+
+
+def _server(accounts: Mapping[str, Account], counted: Counted | None) -> list[str]:
+    """Each charge was executed; what was sent and never answered may have been."""
+    found = [
+        f"{uid} was charged {account.charged} queries, but only {account.executed} were sent"
+        for uid, account in sorted(accounts.items())
+        if account.executed < account.charged
+    ]
+    executed = sum(account.executed for account in accounts.values())
+    if counted is not None and not counted.charged <= counted.images <= executed:
+        found.append(
+            f"the teacher's server counted {counted.images} images, the ledger {counted.charged} answered"
+            f" and {executed} sent"
+        )
     return found
 
 

@@ -47,6 +47,9 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     schema_version: int = SCHEMA_VERSION
+    id: str = Field(
+        "", description="no other run's, also of the same name: what a teacher's server counts by"
+    )
     raysys: str
     created: str
     state: RunState = RunState.RUNNING

@@ -79,6 +79,12 @@ def find_or_train(spec: TeacherSpec, dataset: Dataset, cache_dir: Path, on_progr
 
 def find(spec: TeacherSpec, dataset: Dataset, cache_dir: Path) -> Teacher | None:
     """The teacher as `find_or_train` gives it, or None when it would have to be trained."""
+    if spec.http is not None:
+        raise UsageError(
+            f"the teacher is behind {spec.http.url}: there is nothing to train or to load",
+            "evaluating it costs queries, and only a run has a ledger to book them in",
+            "raysys tune asks the held-out images once and tells its accuracy",
+        )
     if spec.program is not None:
         return _own_program(spec, dataset)
     if spec.weights is not None:

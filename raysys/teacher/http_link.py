@@ -28,14 +28,15 @@ KEEP_IDLE = 2.0
 then is lost, and counts as sent all the same."""
 
 _log = logging.getLogger(__name__)
+logging.getLogger("httpcore").setLevel(logging.INFO)  # below, it repeats what a server says: maybe the key
 
 
 @dataclass
 class Failure(Exception):
     """One attempt that failed.
 
-    `status` is HTTP's, 0 without an answer. `served`: the images may have reached the model. `again`: another attempt may succeed, after `wait`
-    seconds at least.
+    `served`: the images may have reached the model. `again`: another attempt may succeed, after `wait`
+    seconds at least. `status` is HTTP's, 0 without an answer.
     """
 
     why: str

@@ -40,16 +40,17 @@ class LimitedTeacher:
 def limited(probabilities: Probabilities, top_k: int | None, decimals: int | None) -> Probabilities:
     """What a caller can know of probabilities (n, K): the told ones, the rest shared evenly by the others.
 
-    Rows sum to 1 up to rounding.
+    No hidden one is above a told one. Rows sum to 1 up to rounding.
     """
     classes = probabilities.shape[1]
     told = probabilities.astype(np.float64)
     if decimals is not None:
         told = told.round(decimals)
     if top_k is not None and top_k < classes:
-        hidden = np.argsort(-probabilities, axis=1, kind="stable")[:, top_k:]
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        smallest, hidden = np.take_along_axis(told, order[:, top_k - 1 : top_k], axis=1), order[:, top_k:]
         np.put_along_axis(told, hidden, 0.0, axis=1)
         rest = (1 - told.sum(axis=1, keepdims=True)).clip(min=0) / (classes - top_k)
-        np.put_along_axis(told, hidden, rest, axis=1)
+        np.put_along_axis(told, hidden, np.minimum(rest, smallest), axis=1)
     told[told.sum(axis=1) == 0] = 1 / classes  # all rounded away: nothing is known
     return np.asarray(told / told.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -55,15 +55,18 @@ class LocalLog:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a+b", buffering=0)
-            for made in (folder, folder.parent):  # a new file is found again only if its folder is synced
-                _sync_folder(made)
         except OSError as error:
             raise storage_error(self.name, error) from error
         try:
+            for made in (folder, folder.parent):  # a new file is found again only if its folder is synced
+                _sync_folder(made)
             _lock(self._file, self._path, patience_s)
         except StorageError:
             self._file.close()
             raise
+        except OSError as error:  # locks do not work on every file system
+            self._file.close()
+            raise storage_error(self.name, error) from error
         self._end = os.fstat(self._file.fileno()).st_size
 
     def lines(self) -> Iterator[bytes]:
@@ -110,6 +113,7 @@ class SegmentLog:
         self._folder = folder
         self._writer = uuid.uuid4().hex[:8]
         self.name = str(folder)
+        filesystem.create_dir(str(folder), recursive=True)
         segments = segment_names(filesystem, folder)
         if len(segments) > SEGMENTS:
             segments = [self._merge(segments)]
@@ -137,16 +141,16 @@ class SegmentLog:
 
     def _merge(self, segments: list[str]) -> str:
         name = f"{segments[-1][:8]}.merged.jsonl"
-        whole = b"".join(self.lines())
-        if whole.endswith(b"\n"):  # else its torn end is cut off first
-            self._write(name, whole)
-            for segment in segments:
-                self._filesystem.delete_file(str(self._folder / segment))
-            return name
-        return segments[-1]
+        whole = b"".join(_read(self._filesystem, self._folder, segments))
+        if not whole.endswith(b"\n"):
+            return segments[-1]  # its torn end is cut off first
+        self._write(f"{name}.part", whole)  # half of it must not stand for all that it replaces
+        self._filesystem.move(str(self._folder / f"{name}.part"), str(self._folder / name))
+        for segment in segments:
+            self._filesystem.delete_file(str(self._folder / segment))
+        return name
 
     def _write(self, name: str, data: bytes) -> None:
-        self._filesystem.create_dir(str(self._folder), recursive=True)
         with self._filesystem.open_output_stream(str(self._folder / name)) as stream:
             stream.write(data)
 
@@ -175,9 +179,20 @@ def segment_names(filesystem: FileSystem, folder: Path) -> list[str]:
 
 def segment_lines(filesystem: FileSystem, folder: Path) -> Iterator[bytes]:
     """The lines of a journal in segments; none where there are none."""
-    for name in segment_names(filesystem, folder):
+    while True:
+        try:
+            segments = list(_read(filesystem, folder, segment_names(filesystem, folder)))
+            break
+        except FileNotFoundError:
+            continue  # they were merged between the two looks
+    for segment in segments:
+        yield from segment.splitlines(keepends=True)
+
+
+def _read(filesystem: FileSystem, folder: Path, names: list[str]) -> Iterator[bytes]:
+    for name in names:
         with filesystem.open_input_stream(str(folder / name)) as stream:
-            yield from stream.read().splitlines(keepends=True)
+            yield stream.read()
 
 
 def storage_error(name: str, error: OSError) -> StorageError:

@@ -80,8 +80,8 @@ class TeacherService:
     def close(self, uid: str) -> None:
         """The account's present epoch gets no more answers. Raises LedgerError, StorageError."""
         with self._lock:
+            self._ledger.close(uid)  # first: an account that nobody opened must not get into the journal
             self._journal.append_close(uid)
-            self._ledger.close(uid)
 
     def serve(self, requests: Sequence[Request]) -> list[Reply]:
         """One reply a request, in order; one request's error is no other's."""
@@ -125,20 +125,22 @@ class TeacherService:
         The last bits of probabilities depend on what shares a forward, so soft answers are computed request
         by request: a trial gets the same ones alone.
         """
-        outcomes: dict[RequestKey, Reply] = {}
-        for group in [[one] for one in work] if self._soft else [work]:
-            try:
-                answers = self._forward(group)
-                outcomes |= {one.key: answer for one, answer in zip(group, answers, strict=True)}
-            except Exception as error:  # the teacher may be anybody's
-                failure = error if isinstance(error, RaysysError) else _failed(error)
-                outcomes |= {one.key: failure for one in group}
-        with self._lock:
-            self._charge(outcomes)
+        interrupted = RaysysError("the teacher was interrupted")
+        outcomes: dict[RequestKey, Reply] = {one.key: interrupted for one in work}
+        try:
+            for group in [[one] for one in work] if self._soft else [work]:
+                try:
+                    answers = self._forward(group)
+                    outcomes |= {one.key: answer for one, answer in zip(group, answers, strict=True)}
+                except Exception as error:  # the teacher may be anybody's
+                    outcomes |= dict.fromkeys((one.key for one in group), _failure(error))
+        finally:  # also when Ctrl-C ends it: what was answered by then was paid for, and others may wait
+            with self._lock:
+                self._charge(outcomes)
+                for one in work:
+                    del self._pending[one.key]
             for one in work:
-                del self._pending[one.key]
-        for one in work:
-            one.reply.set_result(outcomes[one.key])
+                one.reply.set_result(outcomes[one.key])
 
     def _charge(self, outcomes: dict[RequestKey, Reply]) -> None:
         """Make the answers durable, or none of them; bring the ledger up to date."""
@@ -146,13 +148,14 @@ class TeacherService:
         try:
             if charges:
                 self._journal.append_charges(charges)
-        except RaysysError as error:
-            outcomes |= {charge.key: error for charge in charges}
+        except Exception as error:  # whatever it is: a request that stays reserved blocks its repeats
+            outcomes |= dict.fromkeys((charge.key for charge in charges), _failure(error))
         for key, reply in outcomes.items():
             if isinstance(reply, Response):
                 self._ledger.settle(Charge(key, reply))
-                continue
-            self._ledger.release(key)
+            else:
+                self._ledger.release(key)
+        for key, reply in outcomes.items():
             if isinstance(reply, CostCapError):
                 outcomes[key] = BudgetExhausted(self._ledger.remaining(key.uid))
 
@@ -160,12 +163,13 @@ class TeacherService:
         images = np.concatenate([one.images for one in group]) if len(group) > 1 else group[0].images
         response = self._backend.predict(images, _Meter(self, [one.key for one in group]))
         _check(response, len(images), self._task.num_classes)
+        labels = response.labels.astype(np.int64)
         if self._soft:
             if response.probabilities is None:
                 raise RaysysError("the teacher tells labels only", hint="use --response hard")
-            return [response]
+            return [Response(labels, response.probabilities.astype(np.float32))]
         ends = np.cumsum([one.key.images for one in group])
-        return [Response(labels) for labels in np.split(response.labels, ends[:-1])]
+        return [Response(part) for part in np.split(labels, ends[:-1])]
 
     def _key(self, request: Request) -> RequestKey:
         images = request.images
@@ -253,6 +257,11 @@ def _check(response: Response, n: int, num_classes: int) -> None:
     rows = {len(labels), n if probabilities is None else len(probabilities)}
     if rows != {n}:
         raise RaysysError(f"the teacher answered {min(rows - {n})} of {n} images", hint="nothing was charged")
+    if probabilities is not None and probabilities.shape != (n, num_classes):
+        raise RaysysError(
+            f"the teacher answered with probabilities {probabilities.shape}, not {(n, num_classes)}",
+            hint="nothing was charged",
+        )
     if probabilities is not None and not np.isfinite(probabilities).all():
         raise RaysysError("the teacher answered with NaN or infinity", hint="nothing was charged")
     if not ((labels >= 0) & (labels < num_classes)).all():
@@ -261,7 +270,9 @@ def _check(response: Response, n: int, num_classes: int) -> None:
         )
 
 
-def _failed(error: Exception) -> RaysysError:
+def _failure(error: Exception) -> RaysysError:
+    if isinstance(error, RaysysError):
+        return error
     return RaysysError(
         "the teacher could not answer", f"{type(error).__name__}: {error}", "nothing was charged"
     )

@@ -11,7 +11,7 @@ import base64
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,11 @@ class Journal:
         """Record that an account gets no more answers."""
         self._append({"close": uid}, sync=False)
 
-    def append_sent(self, images: Mapping[str, int]) -> None:
-        """Record how many images of each account are sent now; negative: they never were."""
+    def append_sent(self, shares: Iterable[tuple[RequestKey, int]]) -> None:
+        """Record how many images of each request are sent now; negative: they never were."""
         # Not synced: a forward would wait for the disk twice, and only a power cut can lose the line.
-        self._append({"sent": dict(images)}, sync=False)
+        sent = [[key.uid, key.sequence, images] for key, images in shares]
+        self._append({"sent": sent}, sync=False)
 
     def append_charges(self, charges: Sequence[Charge]) -> None:
         """Record answered requests in one durable write: all of them, or none."""
@@ -108,7 +109,7 @@ def apply(ledger: Ledger, event: Event) -> None:
         case {"close": uid}:
             ledger.close(uid)
         case {"sent": sent}:
-            for uid, images in sent.items():
+            for uid, _, images in sent:
                 ledger.replay_sent(uid, images)
         case {"charges": charges}:
             for charge in charges:

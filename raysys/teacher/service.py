@@ -189,14 +189,14 @@ class TeacherService:
         with self._lock:
             if not self._ledger.may_send(shares):
                 raise CostCapError("the run's cap on cost leaves nothing for another attempt")
-            self._journal.append_sent(_by_account(shares))
+            self._journal.append_sent(shares)
             for key, images in shares:
                 self._ledger.send(key, images)
 
     def unmeter(self, shares: Sequence[tuple[RequestKey, int]]) -> None:
         """Take an attempt back that never reached the teacher."""
         with self._lock:
-            self._journal.append_sent({uid: -images for uid, images in _by_account(shares).items()})
+            self._journal.append_sent((key, -images) for key, images in shares)
             for key, images in shares:
                 self._ledger.unsend(key, images)
 
@@ -243,13 +243,6 @@ def unwrap(reply: Reply) -> Response | BudgetExhausted:
     if isinstance(reply, RaysysError):
         raise reply
     return reply
-
-
-def _by_account(shares: Sequence[tuple[RequestKey, int]]) -> dict[str, int]:
-    images: dict[str, int] = {}
-    for key, count in shares:
-        images[key.uid] = images.get(key.uid, 0) + count
-    return images
 
 
 def _check(response: Response, n: int, num_classes: int) -> None:

@@ -1,5 +1,6 @@
 """The way to an HTTP teacher: one pooled client, what its failures mean, and patience."""
 
+import functools
 import ipaddress
 import logging
 import ssl
@@ -64,7 +65,7 @@ class HttpLink:
                 keepalive_expiry=KEEP_IDLE,
             ),
             follow_redirects=False,  # the key would go along
-            verify=httpx.create_ssl_context(),  # honours SSL_CERT_FILE, on this machine too
+            verify=_certificates(),
             # A proxy of the environment may be the only way to an API, but knows no way back to this machine.
             trust_env=not is_loopback(httpx.URL(spec.url).host),
         )
@@ -144,6 +145,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@functools.cache  # reading them takes tens of milliseconds
+def _certificates() -> ssl.SSLContext:
+    """The authorities to trust; SSL_CERT_FILE is honoured on this machine too, where `trust_env` is off."""
+    return httpx.create_ssl_context()
 
 
 def _authorization(spec: HttpSpec, api_key: str | None) -> dict[str, str]:

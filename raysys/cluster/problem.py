@@ -12,7 +12,7 @@ import torch
 
 from raysys import __version__
 from raysys.cluster.http_teacher import http_source
-from raysys.cluster.plan import budget_range, check_without_labels, most_held_out
+from raysys.cluster.plan import SYNTHETIC_IMAGES, budget_range, check_without_labels
 from raysys.data.datasets import SYNTHETIC, Dataset, held_out_only, load_dataset
 from raysys.data.splits import split_val_test
 from raysys.distill.noise import structured_noise
@@ -65,14 +65,19 @@ class Problem:
 
 
 def read_dataset(space: Space, task: Task, data_root: Path, download: bool = False) -> Dataset:
-    """The space's data set; synthetic images are made here, always the same ones for a task and a number.
+    """The space's data set; synthetic images are made here, the same ones for a task and a number of images.
 
-    Raises DataError where it is missing or too small, and SpaceError where it lacks labels that the space
-    needs.
+    They are the structured noise that trials may ask about too, drawn apart. Agreement on them ranks
+    students of one teacher; it is not what they reach on the images that the teacher is for, and where the
+    teacher calls most noise the same class, a student that always says so agrees as much.
+
+    Raises DataError where the set is missing or too small, and SpaceError where it lacks labels that the
+    space needs.
     """
     if space.dataset == SYNTHETIC:
         rng = torch.Generator().manual_seed(part_seed(0, "held-out"))  # no trial draws from this name
-        pixels = structured_noise(most_held_out(space) or 0, task.image_shape, task.flip, rng)
+        count = space.held_out or SYNTHETIC_IMAGES
+        pixels = structured_noise(count, task.image_shape, task.flip, rng)
         return held_out_only(task, (pixels * 255).round().to(torch.uint8).numpy())
     own = None if space.task is None else task
     dataset = load_dataset(space.dataset, data_root, task=own, download=download)

@@ -176,7 +176,7 @@ class HttpTeacher:
                     meter.unsent(start, stop)
                 raise
 
-        return self._link.retrying(attempt, url)
+        return self._link.retrying(attempt, url, "; raysys tune --resume RUN then goes on without a loss")
 
     def _read(self, reply: httpx.Response, rows: int) -> Response:
         try:

@@ -74,8 +74,11 @@ class HttpLink:
         """Close the connections."""
         self._client.close()
 
-    def retrying(self, attempt: Callable[[], T], url: str) -> T:
-        """`attempt` until it succeeds, with growing waits. Raises UnreachableError after the retries."""
+    def retrying(self, attempt: Callable[[], T], url: str, then: str = "") -> T:
+        """`attempt` until it succeeds, with growing waits.
+
+        Raises UnreachableError after the retries; `then` ends its hint.
+        """
         number = 1
         while True:
             try:
@@ -84,9 +87,8 @@ class HttpLink:
                 why = self._without_key(failure.why)
                 if not failure.again or number > self._spec.retries:
                     tries = "asked once" if number == 1 else f"asked {number} times"
-                    hint = f"{failure.hint}; raysys tune --resume RUN then goes on without a loss"
                     what = f"the teacher at {url} {failure.what} ({tries})"
-                    raise UnreachableError(what, why, hint) from None
+                    raise UnreachableError(what, why, failure.hint + then) from None
                 wait = max(failure.wait, min(2.0 ** (number - 1), MAX_BACKOFF))
                 _log.warning("the teacher at %s: %s; next attempt in %g s", url, why, wait)
             self._sleep(wait)

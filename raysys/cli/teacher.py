@@ -83,6 +83,7 @@ def serve(
     import torch
 
     from raysys.teacher import server
+    from raysys.teacher.counter_file import QueryCounter
     from raysys.teacher.local import TorchTeacher
     from raysys.teacher.training import default_cache_dir, find_or_train
 
@@ -99,7 +100,7 @@ def serve(
             chosen.name,
             dataset.task,
             model.answer,
-            server.QueryCounter(file),
+            QueryCounter(file),
             labels_only=labels_only,
             max_rows=max_rows,
             api_key=key,

@@ -1,25 +1,20 @@
 """A teacher behind HTTP, as a black box that one can run beside an exploration.
 
 It speaks the Open Inference Protocol v2 (kserve.github.io) with the binary tensor data extension, and tells
-at /metrics how many images each run had answered: an account that the run's own ledger can be held against.
+at /metrics how many images of each run reached the teacher: what the run's own ledger can be held against.
 """
 
 import asyncio
-import fcntl
 import hmac
 import ipaddress
-import json
 import logging
+import math
 import signal
 import socket
-import threading
-from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -32,8 +27,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from raysys import __version__, oracle
-from raysys.errors import RaysysError, StorageError, UsageError
+from raysys.errors import RaysysError, UsageError
 from raysys.records import Task
+from raysys.teacher.counter_file import QueryCounter
 from raysys.teacher.infer_v2 import (
     BINARY_EXTENSION,
     LENGTH_HEADER,
@@ -52,8 +48,6 @@ INPUT = "images"
 LABELS = "labels"
 PROBABILITIES = "probabilities"
 
-MAX_ROWS = 4096
-"""The most images of one request, unless it is said otherwise."""
 MAX_RUN = 200
 """The longest name of a run, in characters."""
 BYTES_PER_PIXEL = 6
@@ -64,97 +58,6 @@ KEEP_ALIVE_S = 60
 """Longer than clients keep idle connections, so that they never write into one that is being closed."""
 GRACE_S = 30
 """How long requests that are under way may take once the server was told to stop."""
-
-
-class QueryCounter:
-    """How many images and requests of each run reached the teacher, in a file that only grows.
-
-    A line is JSON: `{"run", "images", "requests"}`. It is written before the images are answered and not
-    synced: it survives the death of the process, not of the machine. Raises StorageError when the file
-    cannot be written, is damaged, or belongs to another server.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._images: defaultdict[str, int] = defaultdict(int)
-        self._requests: defaultdict[str, int] = defaultdict(int)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b", buffering=0)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise StorageError(
-                f"another server counts in {path}",
-                "two servers of one teacher need a counter each",
-                "stop the other one, or choose another file: --counter FILE",
-            ) from None
-        except OSError as error:
-            raise self._cannot_write(error) from error
-        self._replay()
-
-    def add(self, run: str, images: int) -> None:
-        """Count one request with `images` images. Raises StorageError; then nothing was counted."""
-        event = {"run": run, "images": images, "requests": 1}
-        line = json.dumps(event).encode() + b"\n"
-        try:
-            self._file.truncate(self._end)  # what a failed write left behind
-            if self._file.write(line) != len(line):
-                raise OSError("the disk is full")
-        except OSError as error:
-            raise self._cannot_write(error) from error
-        self._end += len(line)
-        self._count(event)
-
-    def metrics(self) -> str:
-        """The counts in Prometheus' text format 0.0.4."""
-        with self._lock:
-            images, requests = dict(self._images), dict(self._requests)
-        lines = []
-        for name, counts, what in (
-            ("raysys_teacher_images_total", images, "Images that reached the teacher, by run."),
-            ("raysys_teacher_requests_total", requests, "Inference requests with these images, by run."),
-        ):
-            lines += [f"# HELP {name} {what}", f"# TYPE {name} counter"]
-            for run, count in sorted(counts.items()):
-                label = run.replace("\\", r"\\").replace('"', r"\"")
-                lines.append(f'{name}{{run="{label}"}} {count}')
-        return "\n".join([*lines, ""])
-
-    def close(self) -> None:
-        """Let another server count in the file."""
-        self._file.close()
-
-    def _replay(self) -> None:
-        self._end = 0
-        self._file.seek(0)
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                break  # torn: its images were not answered
-            try:
-                self._count(json.loads(line))
-            except (ValueError, TypeError, KeyError):
-                self._file.close()
-                raise StorageError(
-                    f"the counter is damaged: {self._path}, byte {self._end}",
-                    "a line is not what this server writes",
-                    "delete the file to count from 0, or choose another one: --counter FILE",
-                ) from None
-            self._end += len(line)
-
-    def _count(self, event: dict[str, Any]) -> None:
-        run, images, requests = str(event["run"]), int(event["images"]), int(event["requests"])
-        with self._lock:
-            self._images[run] += images
-            self._requests[run] += requests
-
-    def _cannot_write(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"cannot write the counter {self._path}",
-            str(error.strerror or error),
-            "free space, or choose another file: --counter FILE",
-        )
 
 
 @dataclass(frozen=True)
@@ -185,9 +88,7 @@ class _Model:
         self._predict = predict
         self._counter = counter
         self._max_rows = max_rows
-        pixels = task.image_shape[0] * task.image_shape[1] * task.image_shape[2]
-        self._max_bytes = max_rows * pixels * BYTES_PER_PIXEL + HEADER_BYTES
-        self._inputs = [TensorMetadata(name=INPUT, datatype="UINT8", shape=[-1, *task.image_shape])]
+        self._max_bytes = max_rows * math.prod(task.image_shape) * BYTES_PER_PIXEL + HEADER_BYTES
         self._outputs = [TensorMetadata(name=LABELS, datatype="INT64", shape=[-1])]
         if not labels_only:
             shape = [-1, task.num_classes]
@@ -195,54 +96,35 @@ class _Model:
         self._executor = ThreadPoolExecutor(max_workers=1)
 
     def routes(self) -> list[Route]:
-        model = "/v2/models/{model}"
+        images = TensorMetadata(name=INPUT, datatype="UINT8", shape=[-1, *self._shape])
+        server = ServerMetadata(name="raysys", version=__version__, extensions=[BINARY_EXTENSION])
+        model = ModelMetadata(
+            name=self._name, versions=[], platform="raysys", inputs=[images], outputs=self._outputs
+        )
+        path = f"/v2/models/{self._name}"
+        fixed = {
+            "/v2": server.model_dump(),
+            "/v2/health/live": {"live": True},
+            "/v2/health/ready": {"ready": True},
+            path: model.model_dump(),
+            f"{path}/ready": {"name": self._name, "ready": True},
+        }
         return [
-            Route("/v2", self._server),
-            Route("/v2/health/live", self._live),
-            Route("/v2/health/ready", self._ready),
-            Route(model, self._metadata),
-            Route(f"{model}/ready", self._model_ready),
-            Route(f"{model}/infer", self._infer, methods=["POST"]),
+            *(Route(at, JSONResponse(content), methods=["GET"]) for at, content in fixed.items()),
+            Route(f"{path}/infer", self._infer, methods=["POST"]),
             Route("/metrics", self._metrics),
         ]
-
-    async def _server(self, request: Request) -> Response:
-        about = ServerMetadata(name="raysys", version=__version__, extensions=[BINARY_EXTENSION])
-        return JSONResponse(about.model_dump())
-
-    async def _live(self, request: Request) -> Response:
-        return JSONResponse({"live": True})
-
-    async def _ready(self, request: Request) -> Response:
-        return JSONResponse({"ready": True})
-
-    async def _metadata(self, request: Request) -> Response:
-        self._check_name(request)
-        about = ModelMetadata(
-            name=self._name, versions=[], platform="raysys", inputs=self._inputs, outputs=self._outputs
-        )
-        return JSONResponse(about.model_dump())
-
-    async def _model_ready(self, request: Request) -> Response:
-        self._check_name(request)
-        return JSONResponse({"name": self._name, "ready": True})
 
     async def _metrics(self, request: Request) -> Response:
         return PlainTextResponse(self._counter.metrics(), media_type="text/plain; version=0.0.4")
 
     async def _infer(self, request: Request) -> Response:
-        self._check_name(request)
         body = await self._body(request)
         query = await run_in_threadpool(self._read, body, request.headers.get(LENGTH_HEADER))
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._executor, self._forward, query)
         message = await run_in_threadpool(self._write, query, answer)
         return Response(message.body, headers=message.headers)
-
-    def _check_name(self, request: Request) -> None:
-        name = request.path_params["model"]
-        if name != self._name:
-            raise HTTPException(404, f"no model {name!r} here: this server has {self._name!r}")
 
     async def _body(self, request: Request) -> bytes:
         """The whole body. One that is too large is refused before it is read, or as soon as it shows."""
@@ -265,7 +147,7 @@ class _Model:
         images = request.inputs[INPUT]
         if images.dtype != "uint8" or images.shape[1:] != self._shape or not len(images):
             raise WireError(
-                f"{INPUT!r} must be UINT8 {self._inputs[0].shape} with 1 image or more,"
+                f"{INPUT!r} must be UINT8 {[-1, *self._shape]} with 1 image or more,"
                 f" not {images.dtype} {list(images.shape)}"
             )
         if len(images) > self._max_rows:
@@ -321,8 +203,8 @@ def build_app(
     predict: Callable[[oracle.Images], oracle.Response],
     counter: QueryCounter,
     *,
+    max_rows: int,
     labels_only: bool = False,
-    max_rows: int = MAX_ROWS,
     api_key: str | None = None,
 ) -> Starlette:
     """The server of one model as an ASGI application.
@@ -335,6 +217,7 @@ def build_app(
         routes=model.routes(),
         middleware=[Middleware(_KeyCheck, key=api_key)] if api_key else [],
         exception_handlers={
+            404: lambda *_: _error(404, f"nothing here: the one model is at /v2/models/{name}"),
             HTTPException: lambda _, error: _error(error.status_code, error.detail),
             ClientDisconnect: lambda _, error: _error(400, "the client left"),
             WireError: lambda _, error: _error(400, str(error)),
@@ -359,13 +242,17 @@ def listen(host: str, port: int, has_key: bool) -> socket.socket:
             "give --api-key-file FILE or RAYSYS_API_KEY, or use --host 127.0.0.1",
         )
     try:
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        listener = socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
         raise UsageError(
             f"cannot listen on {host}, port {port}",
             str(error.strerror),
             "choose another --port; 0 takes any free one",
         ) from None
+    # Connections inherit it. Without, the body of an answer waits 40 ms for the header's acknowledgement:
+    # asyncio sets it for sockets of its own making only.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def url_of(listener: socket.socket) -> str:

@@ -40,6 +40,8 @@ def _charged(accounts: dict[str, Account]) -> int:
 
 def _counter(manifest: Manifest, say: Callable[[str], None]) -> int | None:
     """What the server of a teacher behind HTTP counted for this run, if it has a counter."""
+    if not manifest.space.get("teacher", {}).get("http"):
+        return None
     space = from_json(manifest.space)
     source = http_source(space, check_space(space), manifest.id)
     if source is None:

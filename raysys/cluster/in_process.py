@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -61,11 +61,13 @@ def run_in_process(
         run_lock(layout),
         crash_recorded(layout),
         RunWriter(layout) as writer,
+        ExitStack() as stack,
         closing(open_journal(layout.ledger, layout.filesystem)) as journal,
     ):
         problem = problems.prepare(space, dataset, layout, machine.cache, manifest.id, watcher.say)
         device = problems.device(space)
-        service = teacher_setup(space, problem, layout).service(problem.teacher.backend(device), journal)
+        backend = stack.enter_context(closing(problem.teacher.backend(device)))
+        service = teacher_setup(space, problem, layout).service(backend, journal)
         val, test = problems.ask_held_out(
             problem, LocalOracle(service, EVALUATION, problem.evaluation_queries)
         )

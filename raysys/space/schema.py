@@ -43,7 +43,7 @@ KIND_KEYS = ("architecture", "recipe", "weights", "program", "http")
 class HttpSpec(Strict):
     """A teacher behind a server of the Open Inference Protocol v2 (KServe, Triton, MLServer, ...)."""
 
-    url: str = Field(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$", description="before /v2; no key in it")
+    url: str = Field(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$", description="before /v2; no key in it")
     model: str | None = Field(None, description="the model's name there; none for the space's name")
     input: str | None = Field(None, description="the input tensor; none for the model's only one")
     output: str | None = Field(None, description="the output tensor; none for the one that fits `response`")

@@ -135,6 +135,9 @@ class Replicas:
                 self._free.put(replica)
         raise AssertionError("the loop ends by itself")
 
+    def close(self) -> None:
+        """See `Backend.close`: replicas end with the actor."""
+
 
 def start_teacher(setup: TeacherSetup) -> Handle:
     """Start the actor beside the driver and wait until its ledger is read.

@@ -45,6 +45,10 @@ class Backend(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of connections; nothing is asked afterwards."""
+        ...
+
 
 class Source(Protocol):
     """Where a backend comes from: small enough to send to the machine that will hold it."""

@@ -36,6 +36,10 @@ class LimitedTeacher:
             return response
         return Response(response.labels, limited(response.probabilities, self.top_k, self.decimals))
 
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self.inner.close()
+
 
 def limited(probabilities: Probabilities, top_k: int | None, decimals: int | None) -> Probabilities:
     """What a caller can know of probabilities (n, K): the told ones, the rest shared evenly by the others.

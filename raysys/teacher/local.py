@@ -27,6 +27,9 @@ class TorchTeacher:
         meter.sent(0, len(images))
         return self.answer(images)
 
+    def close(self) -> None:
+        """See `Backend.close`."""
+
     @torch.inference_mode()
     def answer(self, images: Images) -> Response:
         """Answer uint8 (n, c, h, w) that nobody counts, a cache's worth of images at a time."""

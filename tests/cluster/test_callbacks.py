@@ -29,7 +29,7 @@ def result(**last: Any) -> dict[str, Any]:
 
 
 def test_a_worker_that_dies_after_its_trials_end_takes_nothing_back(book: RunBook) -> None:
-    recorder = Recorder(book, lambda: None)
+    recorder = Recorder(book, lambda: None, lambda uid: None)
     recorder.on_trial_start(0, [TRIAL], TRIAL)
     recorder.on_trial_result(1, [TRIAL], TRIAL, result(status="finished", weights_sha256="ab"))
     recorder.on_trial_start(2, [TRIAL], TRIAL)
@@ -41,7 +41,7 @@ def test_a_worker_that_dies_after_its_trials_end_takes_nothing_back(book: RunBoo
 
 
 def test_a_trial_that_never_ended_fails_with_its_worker(book: RunBook) -> None:
-    recorder = Recorder(book, lambda: None)
+    recorder = Recorder(book, lambda: None, lambda uid: None)
     recorder.on_trial_start(0, [TRIAL], TRIAL)
     recorder.on_trial_result(1, [TRIAL], TRIAL, result())
     recorder.on_trial_error(2, [TRIAL], TRIAL)
@@ -50,9 +50,21 @@ def test_a_trial_that_never_ended_fails_with_its_worker(book: RunBook) -> None:
 
 
 def test_trouble_that_is_not_the_trials_ends_the_run_and_leaves_the_trial_to_a_resume(book: RunBook) -> None:
-    recorder = Recorder(book, lambda: None)
+    recorder = Recorder(book, lambda: None, lambda uid: None)
     recorder.on_trial_start(0, [TRIAL], TRIAL)
-    trouble = {"uid": "u00000", "reports": [], "status": "interrupted", "error": "the disk is full"}
+    trouble = {"uid": "u00000", "reports": [], "status": "interrupted", "error": "no teacher", "exit_code": 6}
     recorder.on_trial_result(1, [TRIAL], TRIAL, trouble)
     recorder.on_trial_error(2, [TRIAL], TRIAL)
-    assert (book.trouble, book.records["u00000"].status) == ("the disk is full", TrialStatus.INTERRUPTED)
+    assert (book.trouble, book.trouble_code) == ("no teacher", 6)
+    assert book.records["u00000"].status is TrialStatus.INTERRUPTED
+
+
+@pytest.mark.parametrize("event", ["on_trial_complete", "on_trial_error"])
+def test_an_ended_trial_gets_no_more_answers(book: RunBook, event: str) -> None:
+    ended: list[str] = []
+    recorder = Recorder(book, lambda: None, ended.append)
+    recorder.on_trial_start(0, [TRIAL], TRIAL)
+    recorder.on_trial_result(1, [TRIAL], TRIAL, result())
+    assert ended == []
+    getattr(recorder, event)(2, [TRIAL], TRIAL)
+    assert ended == ["u00000"]

@@ -24,6 +24,16 @@ def test_trials_and_teacher_fit_together(
     assert place(each, asked, there) == placed
 
 
+@pytest.mark.parametrize(
+    ("networks", "gpus", "placed"), [(0, 1, (4, 0.0)), (2, 1, (3, 0.1)), (5, 1, (2, 0.1)), (9, 1, (4, 0.0))]
+)
+def test_each_network_of_the_teacher_takes_a_share(
+    networks: int, gpus: float, placed: tuple[int, float]
+) -> None:
+    each = Resources(cpus_per_trial=1, gpus_per_trial=0.25)
+    assert place(each, None, {"CPU": 8, "GPU": gpus}, networks) == pytest.approx(placed)
+
+
 @pytest.mark.parametrize(("cpus", "gpus"), [(3.0, 0.0), (1.0, 0.5)])
 def test_what_can_never_start_is_refused(cpus: float, gpus: float) -> None:
     each = Resources(cpus_per_trial=cpus, gpus_per_trial=gpus)

@@ -283,6 +283,7 @@ def _summary(path: Path, ended: "Ended", json: bool) -> None:
                 "state": ended.state.value,
                 "trials": trials,
                 "queries": queries,
+                "cost": snapshot.manifest.cost,
                 "hypervolume": front["hypervolume"],
                 "front": front["points"],
             }
@@ -290,7 +291,9 @@ def _summary(path: Path, ended: "Ended", json: bool) -> None:
     else:
         print_front(front)
         told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        output.result(f"trials: {told}; queries charged: {snapshot.charged:,}, evaluation included")
+        price = snapshot.manifest.price
+        cost = f"; at {price:g} USD each: {snapshot.manifest.cost:,.2f} USD" if price else ""
+        output.result(f"trials: {told}; queries charged: {snapshot.charged:,}, evaluation included{cost}")
     for error, count in snapshot.failures().items():
         output.warning(f"{count} trial(s) failed: {error}", hint=f"raysys show {path}")
     if ended.reason:

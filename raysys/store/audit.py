@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
@@ -96,7 +97,7 @@ def audit(snapshot: Snapshot, evidence: Evidence) -> AuditResult:
             *(text for trial in trials for text in _mismatches(trial)),
             *(text for uid in sorted(statuses) for text in _requests(uid, snapshot, evidence)),
             *_foreign(accounts, statuses),
-            *_total(snapshot, charged),
+            *_total(snapshot, charged, sum(account.executed for account in accounts.values())),
             *_server(accounts, counted),
         ),
         trials=trials,
@@ -195,8 +196,8 @@ def _foreign(accounts: Mapping[str, Account], statuses: Mapping[str, str]) -> li
     ]
 
 
-def _total(snapshot: Snapshot, charged: int) -> list[str]:
-    """The manifest's total (exact once the run has ended) and the run's cap against the ledger."""
+def _total(snapshot: Snapshot, charged: int, executed: int) -> list[str]:
+    """The manifest's total (exact once the run has ended) and the run's caps against the ledger."""
     found = []
     manifest = snapshot.manifest
     cap = manifest.caps.get("queries")
@@ -204,4 +205,7 @@ def _total(snapshot: Snapshot, charged: int) -> list[str]:
         found.append(f"run.json says {manifest.charged} queries in total, the ledger {charged}")
     if cap is not None and charged > cap:
         found.append(f"the run was charged {charged} queries, over its cap of {int(cap)}")
+    cost = manifest.caps.get("cost")
+    if cost is not None and Decimal(str(manifest.price)) * executed > Decimal(str(cost)):
+        found.append(f"{executed} images at {manifest.price:g} USD were sent, over the cap of {cost:g} USD")
     return found

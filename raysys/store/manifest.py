@@ -71,6 +71,16 @@ class Manifest(BaseModel):
     executed: int = 0
 
     @property
+    def price(self) -> float:
+        """USD that one query costs; 0 where the space has no price."""
+        return float(self.space.get("price", 0.0))
+
+    @property
+    def cost(self) -> float:
+        """USD that the teacher's owner may bill: every attempt counts."""
+        return self.executed * self.price
+
+    @property
     def score(self) -> str:
         """The column that ranks students: `val_accuracy` or `agreement`."""
         return score(one.name for one in self.objectives)

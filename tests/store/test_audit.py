@@ -146,6 +146,16 @@ def test_the_servers_counter_lies_between_answered_and_sent(images, holds, tmp_p
     assert result.counted == images
 
 
+@pytest.mark.parametrize("sent, holds", [(600, True), (601, False)])
+def test_what_was_sent_is_what_may_cost(sent, holds, tmp_path):
+    space = {"name": "digits", "price": 0.005}
+    layout = write_run(tmp_path / "run", [trial(0)], charged=500, space=space, caps={"cost": 3.0})
+    result = audit(read_run(layout), Evidence({"u00000": Account("u00000", 500, sent, 500)}))
+    assert result.mismatches == (
+        () if holds else ("601 images at 0.005 USD were sent, over the cap of 3 USD",)
+    )
+
+
 def test_what_was_charged_was_sent(tmp_path):
     layout = write_run(tmp_path / "run", [trial(0)], charged=500)
     result = audit(read_run(layout), Evidence({"u00000": Account("u00000", 500, 400, 500)}))

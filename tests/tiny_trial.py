@@ -65,6 +65,9 @@ class CountingTeacher:
         self.asked.append(images)
         return self._teacher.predict(images, meter)
 
+    def close(self) -> None:
+        pass
+
 
 class Door:
     """A teacher's service over a journal, that can be left and entered again like a new process."""

@@ -79,7 +79,7 @@ class TeacherActor:
                 replies = await asyncio.get_running_loop().run_in_executor(
                     self._threads, self._service.serve, requests
                 )
-            except Exception as error:  # a bug: its callers must not wait for ever
+            except BaseException as error:  # a bug: its callers must not wait for ever
                 replies = [RaysysError("the teacher service failed", repr(error))] * len(batch)
             for (_, future), reply in zip(batch, replies, strict=True):
                 if not future.done():
@@ -97,6 +97,10 @@ class Replica:
     def answer(self, images: Images) -> Response:
         """See `Backend.predict`; the teacher actor has counted the images."""
         return self._backend.predict(images, _Counted())
+
+    @ray.method(max_task_retries=-1)
+    def ready(self) -> None:
+        """Comes back once the replica has been started again."""
 
 
 class _Counted:
@@ -128,9 +132,12 @@ class Replicas:
             try:
                 answer: Any = ray.get(replica.answer.remote(images))
                 return Response(answer.labels, answer.probabilities)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
             except ray.exceptions.RayActorError as error:
                 if attempt == ATTEMPTS:
                     raise UnreachableError("the teacher's replicas keep dying", str(error)) from error
+                ray.get(replica.ready.remote())
             finally:
                 self._free.put(replica)
         raise AssertionError("the loop ends by itself")

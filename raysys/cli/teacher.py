@@ -103,6 +103,7 @@ def serve(
             QueryCounter(file),
             labels_only=labels_only,
             max_rows=max_rows,
+            version=teacher.card.id,
             api_key=key,
         )
         url = server.url_of(listener)

@@ -82,8 +82,10 @@ class _Model:
         counter: QueryCounter,
         labels_only: bool,
         max_rows: int,
+        version: str,
     ) -> None:
         self._name = name
+        self._version = version
         self._shape = task.image_shape
         self._predict = predict
         self._counter = counter
@@ -99,7 +101,11 @@ class _Model:
         images = TensorMetadata(name=INPUT, datatype="UINT8", shape=[-1, *self._shape])
         server = ServerMetadata(name="raysys", version=__version__, extensions=[BINARY_EXTENSION])
         model = ModelMetadata(
-            name=self._name, versions=[], platform="raysys", inputs=[images], outputs=self._outputs
+            name=self._name,
+            versions=[self._version],
+            platform="raysys",
+            inputs=[images],
+            outputs=self._outputs,
         )
         path = f"/v2/models/{self._name}"
         fixed = {
@@ -204,15 +210,17 @@ def build_app(
     counter: QueryCounter,
     *,
     max_rows: int,
+    version: str = "1",
     labels_only: bool = False,
     api_key: str | None = None,
 ) -> Starlette:
     """The server of one model as an ASGI application.
 
     `predict` answers uint8 (n, *task.image_shape) with labels and probabilities; it is called from one
-    thread. A request is counted for the part of its `id` before the first "/", for "" where there is none.
+    thread. `version` says which weights these are, so that a client can tell when they changed. A request is
+    counted for the part of its `id` before the first "/", for "" where there is none.
     """
-    model = _Model(name, task, predict, counter, labels_only, max_rows)
+    model = _Model(name, task, predict, counter, labels_only, max_rows, version)
     return Starlette(
         routes=model.routes(),
         middleware=[Middleware(_KeyCheck, key=api_key)] if api_key else [],

@@ -19,7 +19,9 @@ from starlette.applications import Starlette
 from raysys.errors import StorageError, UsageError
 from raysys.oracle import Images, Response
 from raysys.records import Task
+from raysys.space.schema import HttpSpec
 from raysys.teacher.counter_file import QueryCounter
+from raysys.teacher.http import HttpSource
 from raysys.teacher.infer_v2 import LENGTH_HEADER, decode_response, encode_request
 from raysys.teacher.local import TorchTeacher
 from raysys.teacher.server import build_app, listen, url_of
@@ -93,6 +95,16 @@ def test_the_server_and_its_model_describe_themselves(client: httpx.Client) -> N
         {"name": "labels", "datatype": "INT64", "shape": [-1]},
         {"name": "probabilities", "datatype": "FP32", "shape": [-1, 4]},
     ]
+
+
+def test_a_client_can_tell_when_the_weights_changed(counter: QueryCounter) -> None:
+    found = []
+    for version in ("a1", "a1", "b2"):
+        app = build_app("tiny", TASK, tiny_teacher().answer, counter, max_rows=8, version=version)
+        with serving(app) as client:
+            spec = HttpSpec(url=str(client.base_url).rstrip("/"), model="tiny")
+            found.append(HttpSource(spec, TASK, "hard", "run").sha256())
+    assert found[0] == found[1] != found[2]
 
 
 def test_json_requests_get_the_teachers_answer(client: httpx.Client) -> None:

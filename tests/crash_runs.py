@@ -98,7 +98,11 @@ class Workshop:
 
     def wait_for_server(self) -> str:
         """The URL of the server that was started last, once it answers."""
-        return str(json.loads(self._wait_for_line("server"))["url"])
+        deadline = time.monotonic() + PATIENCE_S
+        while not (line := (self._folder / "server.out").read_text()).endswith("\n"):
+            assert self.server.poll() is None and time.monotonic() < deadline, self.said("server")
+            time.sleep(0.02)
+        return str(json.loads(line)["url"])
 
     def explore(self, trials: int) -> None:
         """Start the run."""
@@ -146,13 +150,6 @@ class Workshop:
                 stderr=stderr,
                 start_new_session=True,
             )
-
-    def _wait_for_line(self, who: str) -> str:
-        deadline = time.monotonic() + PATIENCE_S
-        while not (text := (self._folder / f"{who}.out").read_text()).endswith("\n"):
-            assert time.monotonic() < deadline, self.said(who)
-            time.sleep(0.02)
-        return text
 
 
 @dataclass(frozen=True)
@@ -209,7 +206,6 @@ def read_books(run: Path) -> Books:
 class Outcome:
     """A run that ended after `kills`."""
 
-    seed: int
     kills: list[Kill]
     trials: int
     reported: int
@@ -218,12 +214,10 @@ class Outcome:
     audit: dict[str, Any]
     faults: list[str]
     """What does not hold, a sentence each."""
-    seconds: float
 
 
 def storm(workshop: Workshop, seed: int, victims: Mapping[str, int], trials: int) -> Outcome:
     """Explore while each kind of victim is killed that often, in random order, at random moments."""
-    start = time.monotonic()
     rng = np.random.default_rng(seed)
     kills: list[Kill] = []
     try:
@@ -233,12 +227,13 @@ def storm(workshop: Workshop, seed: int, victims: Mapping[str, int], trials: int
             wait_for_requests(workshop, workshop.requests() + pause)
             time.sleep(rng.uniform(0, JITTER_S))
             kills.append(_kill(workshop, str(victim), rng))
+        wait_for_requests(workshop, workshop.requests() + 1)  # the server is there again when the run ends
         code = workshop.wait()
         if code == 0 and _failed(workshop.run):
             workshop.resume()
             code = workshop.wait()
         assert code == 0, workshop.said("driver")
-        return check(workshop, seed, kills, time.monotonic() - start)
+        return check(workshop, kills)
     except Exception as error:
         error.add_note(f"kill schedule {seed}, after {[kill.victim for kill in kills]}")
         raise
@@ -266,7 +261,8 @@ def _keep_going(workshop: Workshop) -> None:
 
 
 def _kill(workshop: Workshop, victim: str, rng: np.random.Generator) -> Kill:
-    """Kill one process and see to it that the run goes on."""
+    """Kill one process of a run that works, and see to it that it goes on."""
+    _keep_going(workshop)
     if victim in TITLES:
         process = _find(workshop, TITLES[victim], rng)
         before = time.time()
@@ -332,7 +328,7 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def check(workshop: Workshop, seed: int, kills: list[Kill], seconds: float) -> Outcome:
+def check(workshop: Workshop, kills: list[Kill]) -> Outcome:
     """Hold the books of a run that has ended against each other; its server must be there."""
     snapshot = read_run(workshop.run)
     books = read_books(workshop.run)
@@ -343,7 +339,7 @@ def check(workshop: Workshop, seed: int, kills: list[Kill], seconds: float) -> O
     reported = HELD_OUT + sum(last.values())
     trials = snapshot.manifest.trials
     finished = sorted(r.uid for r in snapshot.records() if r.status is TrialStatus.FINISHED)
-    lost = books.sent - books.charged
+    unanswered = books.sent - books.charged
     unexplained = [sent for sent in books.lost if not any(_explains(kill, *sent[2:]) for kill in kills)]
     in_flight = CONCURRENT * REQUEST * sum(kill.victim in FATAL for kill in kills)
     checks = {
@@ -360,12 +356,12 @@ def check(workshop: Workshop, seed: int, kills: list[Kill], seconds: float) -> O
         f"executed {audit['executed']}, sent {books.sent}": (
             books.charged <= audit["executed"] <= books.sent
         ),
-        f"{lost} sent images without an answer, at most {in_flight} in flight": lost <= in_flight,
+        f"{unanswered} images got no answer, {in_flight} were in flight": unanswered <= in_flight,
         f"sent without an answer, and nothing was killed meanwhile: {unexplained}": not unexplained,
         f"the audit exits {code}: {audit['mismatches']}": code == 0 and not audit["mismatches"],
     }
     faults = [text for text, holds in checks.items() if not holds]
-    return Outcome(seed, kills, trials, reported, books, audit, faults, seconds)
+    return Outcome(kills, trials, reported, books, audit, faults)
 
 
 def _explains(kill: Kill, sent: float, again: float) -> bool:

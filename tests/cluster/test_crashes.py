@@ -50,5 +50,5 @@ def test_a_run_whose_server_is_gone_for_good_ends_with_6_and_can_be_resumed(tmp_
         workshop.wait_for_server()
         workshop.resume()
         assert workshop.wait() == 0, workshop.said("driver")
-        outcome = check(workshop, SEED, [killed], 0.0)
+        outcome = check(workshop, [killed])
     assert not outcome.faults, "; ".join(outcome.faults)

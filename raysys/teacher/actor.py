@@ -35,7 +35,9 @@ class TeacherActor:
         backend: Backend = Replicas(setup) if setup.replicas > 1 else setup.source.backend(setup.device)
         self._service = setup.service(backend, setup.journal())
         self._lanes = backend.lanes
-        self._batcher: Batcher[tuple[Request, asyncio.Future[Reply]]] = Batcher(backend.max_rows)
+        # Soft requests are answered one by one: lanes share them, rather than one lane taking all that wait.
+        rows = 1 if setup.response == "soft" and backend.lanes > 1 else backend.max_rows
+        self._batcher: Batcher[tuple[Request, asyncio.Future[Reply]]] = Batcher(rows)
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
         self._threads = ThreadPoolExecutor(backend.lanes)

@@ -181,10 +181,18 @@ class Ledger:
         self._exposed -= reservation.unsent
 
     def replay_charge(self, charge: Charge) -> None:
-        """Book a charge read from the journal."""
-        if charge.key.sequence in self._book(charge.key.uid).charges:
-            raise LedgerError(f"request {charge.key.uid}/{charge.key.sequence} stands twice in the journal")
-        self._book_charge(charge)
+        """Book a charge read from the journal.
+
+        A writer that was believed dead may have answered a request that its follower answered again: the
+        first answer counts. Raises LedgerError when they differ in content.
+        """
+        earlier = self._book(charge.key.uid).charges.get(charge.key.sequence)
+        if earlier is None:
+            self._book_charge(charge)
+        elif earlier.key != charge.key:
+            raise LedgerError(
+                f"request {charge.key.uid}/{charge.key.sequence} stands in the journal with two contents"
+            )
 
     def replay_sent(self, uid: str, images: int) -> None:
         """Book images that the journal says were sent; a negative number takes back."""

@@ -124,8 +124,8 @@ class HttpLink:
         status = reply.status_code
         why = f"HTTP {status} {reply.reason_phrase}: {self.said(reply)}"
         if status == 429 or status >= 500:
-            served = status not in (429, 503)
-            return Failure(why, served=served, again=True, wait=_retry_after(reply), status=status)
+            # A gateway's 503 may come after it sent the images on.
+            return Failure(why, served=status >= 500, again=True, wait=_retry_after(reply), status=status)
         hint = Failure.hint
         if reply.has_redirect_location:
             why = f"HTTP {status}: it has moved to {reply.headers['Location']}"

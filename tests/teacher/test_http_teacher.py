@@ -438,7 +438,7 @@ def test_labels_must_be_classes(server: Server) -> None:
     ("step", "why", "counted"),
     [
         (reply({"error": "busy"}, 429), "HTTP 429 Too Many Requests: busy", 0),
-        (reply({"error": "busy"}, 503), "HTTP 503 Service Unavailable: busy", 0),
+        (reply({"error": "busy"}, 503), "HTTP 503 Service Unavailable: busy", 15),
         (reply({"error": "bug"}, 500), "HTTP 500 Internal Server Error: bug", 15),
         ((502, {}, b"<html>\n  bad gateway"), "HTTP 502 Bad Gateway: <html> bad gateway", 15),
         ((504, {}, b""), "HTTP 504 Gateway Timeout", 15),

@@ -12,13 +12,16 @@ _SHOWN = 10
 
 def audit(
     run: Annotated[str, typer.Argument(help="the run's folder")],
+    server: Annotated[
+        bool, typer.Option("--server", help="ask the teacher's server for its counter, wherever it is")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Check ledger, reports, checkpoints and the server's counter; exit code 3 if they differ."""
     from raysys.cluster.evidence import gather
     from raysys.store.audit import audit as compare
 
-    snapshot, evidence = gather(run, output.note)
+    snapshot, evidence = gather(run, server, output.note)
     result = compare(snapshot, evidence)
     if json:
         output.print_json(result.as_dict())

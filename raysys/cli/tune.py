@@ -27,6 +27,7 @@ WITH_RESUME = (
         "concurrent",
         "address",
         "data_root",
+        "teacher_url",
         "max_failures",
     ),
     *("progress", "json"),
@@ -137,7 +138,7 @@ def tune(
     )
     try:
         if resume is not None:
-            ended = _resume(path, machine, data_root, extend, retry_failed, trust_program)
+            ended = _resume(path, machine, data_root, teacher_url, extend, retry_failed, trust_program)
         else:
             ended = _start(path, chosen, machine, seed, sampler, max_queries, max_cost)
     except KeyboardInterrupt:
@@ -175,6 +176,7 @@ def _resume(
     path: Path,
     machine: "Machine",
     data_root: Path | None,
+    teacher_url: str | None,
     extend: int,
     retry_failed: bool,
     trust_program: bool,
@@ -186,6 +188,7 @@ def _resume(
         RunLayout.open(path),
         machine,
         own_data_root=data_root is None,
+        teacher_url=teacher_url,
         extend=extend,
         retry_failed=retry_failed,
         trust_program=trust_program,

@@ -19,10 +19,10 @@ from raysys.cluster.machine import Machine, check_address, claim
 from raysys.cluster.plan import check_space
 from raysys.cluster.session import Session
 from raysys.data.datasets import Dataset
-from raysys.errors import CorruptRunError, ResumeError
+from raysys.errors import CorruptRunError, ResumeError, UsageError
 from raysys.records import TrialRecord, TrialStatus
 from raysys.search.study_searcher import SamplerName
-from raysys.space.load import from_json
+from raysys.space.load import apply_overrides, from_json, to_json
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import NO_SAMPLER, Manifest, RunState, read_manifest, write_manifest
@@ -64,7 +64,8 @@ def start_run(
     )
     write_manifest(layout, manifest)
     with run_lock(layout), crash_recorded(layout):
-        return Session(layout, manifest, space, dataset, machine, say).go([])
+        session = Session(layout, manifest, space, dataset, machine, say)
+        return session.go(session.prepare(), [])
 
 
 def resume_run(
@@ -72,6 +73,7 @@ def resume_run(
     machine: Machine,
     *,
     own_data_root: bool,
+    teacher_url: str | None,
     extend: int,
     retry_failed: bool,
     trust_program: bool,
@@ -79,19 +81,24 @@ def resume_run(
 ) -> Ended:
     """Go on with a run after any stop, with `own_data_root` where it found its data before.
 
-    Raises ResumeError when it cannot be.
+    `teacher_url` is where its teacher's server is now, if it moved. Raises ResumeError when it cannot be.
     """
     check_address(machine.address)
     _read(layout)  # before the lock, which makes a file: nothing is written into a folder that is no run
     with run_lock(layout):
         manifest, records = _read(layout)
         space, dataset = _same_problem(layout, manifest, machine, own_data_root, trust_program)
+        if teacher_url is not None:
+            space = _moved(space, teacher_url)
+            manifest = manifest.model_copy(update={"space": to_json(space)})
         if retry_failed:
             records = [_reopened(record) for record in records]
         manifest = manifest.model_copy(update={"trials": manifest.trials + extend, "state": RunState.RUNNING})
         _say_plan(manifest, records, say)
+        session = Session(layout, manifest, space, dataset, machine, say)
+        problem = session.prepare()  # what cannot go on leaves the run as it is
         with crash_recorded(layout):
-            return Session(layout, manifest, space, dataset, machine, say).go(records)
+            return session.go(problem, records)
 
 
 def _read(layout: RunLayout) -> tuple[Manifest, list[TrialRecord]]:
@@ -130,6 +137,16 @@ def _same_problem(
             "name the folder it began with: --data-root DIR",
         )
     return space, dataset
+
+
+def _moved(space: Space, teacher_url: str) -> Space:
+    if space.teacher.http is None:
+        raise UsageError(
+            "--teacher-url cannot be used: the run's teacher is not behind HTTP",
+            "a resumed run keeps its teacher",
+            "leave it out",
+        )
+    return apply_overrides(space, {"teacher.http.url": teacher_url}, source="--teacher-url")
 
 
 def _reopened(record: TrialRecord) -> TrialRecord:

@@ -15,6 +15,7 @@ from raysys.cluster.http_teacher import http_source
 from raysys.cluster.plan import SYNTHETIC_IMAGES, budget_range, check_without_labels
 from raysys.data.datasets import SYNTHETIC, Dataset, held_out_only, load_dataset
 from raysys.data.splits import split_val_test
+from raysys.distill.method import REQUEST_ROWS
 from raysys.distill.noise import structured_noise
 from raysys.distill.options import parse_options
 from raysys.errors import DataError, RaysysError
@@ -32,9 +33,6 @@ from raysys.store.manifest import Manifest
 from raysys.teacher.backend import Source
 from raysys.teacher.kept import KeptTeacher
 from raysys.teacher.training import check_own, find_or_train
-
-EVALUATION_ROWS = 1000
-"""Images of one evaluation request."""
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "pyarrow", "numpy", "scikit-learn")
 """Packages whose versions a run records."""
@@ -168,13 +166,13 @@ def ask_held_out(problem: Problem, oracle: Oracle) -> tuple[EvalSet, EvalSet]:
     sets = []
     for part in (problem.val, problem.test):
         answers = []
-        for start in range(0, len(part.images), EVALUATION_ROWS):
-            reply = oracle.ask(part.images[start : start + EVALUATION_ROWS], sequence)
+        for start in range(0, len(part.images), REQUEST_ROWS):
+            reply = oracle.ask(part.images[start : start + REQUEST_ROWS], sequence)
             if isinstance(reply, BudgetExhausted):
                 raise RaysysError(
                     "the run's budget does not pay for the held-out images",
                     f"{problem.evaluation_queries} are asked once a run, {reply.remaining} are left",
-                    "raise --max-queries",
+                    "start a run with larger caps, or with fewer held-out images: -s held_out=N",
                 )
             answers.append(reply.labels)
             sequence += 1

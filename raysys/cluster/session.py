@@ -24,7 +24,7 @@ from raysys.cluster.signals import SoftStop
 from raysys.cluster.teacher import teacher_setup
 from raysys.cluster.trainable import TrialContext, trainable
 from raysys.data.datasets import Dataset
-from raysys.errors import ResumeError
+from raysys.errors import RaysysError, ResumeError, UnreachableError
 from raysys.records import EVALUATION, EvalSet, TrialRecord
 from raysys.search.study_searcher import StudySearcher, Suggestion
 from raysys.search.tune_searcher import TuneSearcher
@@ -63,9 +63,8 @@ class Session:
         self._cap = most_queries(manifest.caps, space.price)
         self._start = time.monotonic()
 
-    def go(self, records: list[TrialRecord]) -> Ended:
-        """Prepare the teacher, run what is left, finish."""
-        problem = self._prepare()
+    def go(self, problem: Problem, records: list[TrialRecord]) -> Ended:
+        """Run what is left of the problem that `prepare` gave, finish."""
         with (
             RunWriter(self._layout) as writer,
             ray_session(self._machine.address, self._layout.log),
@@ -82,15 +81,18 @@ class Session:
             if sum(record.status.ended for record in records) < self._manifest.trials:
                 self._search(book, problem, teacher, val, brakes, concurrent)
             book.interrupt()
-            reconcile(problem.teacher, lambda counted: answer(teacher.count.remote(counted)))
-            ended = brakes.ended(self._cap_reached(book, problem))
+            with contextlib.suppress(RaysysError):  # the run may be ending because the teacher is gone
+                answer(teacher.end.remote())  # Tune may have left requests under way
+                reconcile(problem.teacher, lambda counted: answer(teacher.count.remote(counted)))
+            ended = brakes.ended(self._cap_reached(book, problem, teacher))
             finish(self._layout, self._manifest, book, problem.task, test, ended.state)
         return ended
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._start
 
-    def _prepare(self) -> Problem:
+    def prepare(self) -> Problem:
+        """The teacher, ready to be asked. Raises ResumeError when the run began with another one."""
         layout, cache = self._layout, self._machine.cache
         card = self._manifest.teacher
         if card is None:
@@ -145,7 +147,7 @@ class Session:
             study,
             on_suggest,
             manifest.trials - ended,
-            more=lambda: not self._cap_reached(book, problem),
+            more=lambda: not self._cap_reached(book, problem, teacher),
         )
         _fit(
             self._layout,
@@ -192,15 +194,20 @@ class Session:
 
         return tick
 
-    def _cap_reached(self, book: RunBook, problem: Problem) -> bool:
+    def _cap_reached(self, book: RunBook, problem: Problem, teacher: Handle) -> bool:
         if self._cap is None:
             return False
+        lost = 0
+        if "cost" in self._manifest.caps:  # attempts without an answer may be billed as well
+            with contextlib.suppress(UnreachableError):
+                accounts = answer(teacher.accounts.remote()).values()
+                lost = sum(account.executed - account.charged for account in accounts)
         # What the running trials may still ask is theirs: a trial that is left nothing teaches nothing.
         taken = (
             record.queries if record.status.ended else int(record.config.options["query_budget"])
             for record in book.records.values()
         )
-        return self._cap - problem.evaluation_queries - sum(taken) < budget_range(self._space)[0]
+        return self._cap - lost - problem.evaluation_queries - sum(taken) < budget_range(self._space)[0]
 
 
 def _fit(

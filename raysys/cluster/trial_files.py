@@ -42,7 +42,10 @@ class TrialFiles:
 
     def load(self) -> bytes | None:
         """See `Keeper.load`."""
-        return self._state.read_bytes() if self._state.exists() else None
+        try:
+            return self._state.read_bytes()
+        except FileNotFoundError:
+            return None
 
     def position(self) -> tuple[int, int] | None:
         """(requests made, queries spent) by the saved state, if there is one. Raises CorruptRunError."""

@@ -1,14 +1,18 @@
 """What every distillation method is: it asks an oracle, trains a student, and can stop and go on."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 from torch import nn
 
 from raysys.oracle import Images, Response
 from raysys.records import Task
+
+REQUEST_ROWS = 256
+"""The most images of one request."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,30 @@ class Method(ABC):
         return 0 if self._exhausted else self._budget - self.queries
 
     def ask(self, images: Images) -> Asked | None:
-        """What was asked and answered, see `Requests.ask`; after None no more will be asked."""
-        asked = self._requests.ask(images, self._sequence)
-        if asked is None:
-            self._exhausted = True
-            return None
-        self._sequence += 1
-        self.queries += len(asked.images)
-        return asked
+        """What was asked and answered, see `Requests.ask`; after None no more will be asked.
+
+        Requests have at most `REQUEST_ROWS` images: what a part of many has cost is recorded before the next
+        one is asked.
+        """
+        parts: list[Asked] = []
+        for start in range(0, len(images), REQUEST_ROWS):
+            wanted = images[start : start + REQUEST_ROWS]
+            asked = self._requests.ask(wanted, self._sequence)
+            if asked is None:
+                self._exhausted = True
+                break
+            self._sequence += 1
+            self.queries += len(asked.images)
+            parts.append(asked)
+            if len(asked.images) < len(wanted):
+                break
+        return _joined(parts)
+
+
+def _joined(parts: Sequence[Asked]) -> Asked | None:
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    told = [part.response.probabilities for part in parts if part.response.probabilities is not None]
+    labels = np.concatenate([part.response.labels for part in parts])
+    response = Response(labels, np.concatenate(told) if told else None)
+    return Asked(np.concatenate([part.images for part in parts]), response)

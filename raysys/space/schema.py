@@ -244,6 +244,8 @@ class Space(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.response == "hard" and (self.teacher.top_k or self.teacher.decimals is not None):
+            raise refuse("top_k and decimals are of probabilities: they need response: soft", "teacher")
         self._check_objectives()
         self._check_conditions()
         self._check_options()

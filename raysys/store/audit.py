@@ -1,12 +1,10 @@
 """The audit: do ledger, reports, checkpoints and the teacher's own counter agree, image by image?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from itertools import accumulate
 from typing import Any
-
-import pyarrow.compute as pc
 
 from raysys.records import EVALUATION, Account, TrialStatus
 from raysys.store.manifest import RunState
@@ -25,13 +23,16 @@ class Counted:
 class Evidence:
     """What is known besides the run's tables. All counts are images.
 
-    `accounts` of the ledger (uid, or `evaluation` -> account), `requests` that it charged (uid -> sequence ->
-    images), `checkpoints` (uid -> requests made and queries spent, by the trial's saved state), and what the
-    teacher's server counted, where it tells.
+    `accounts` of the ledger (uid, or `evaluation` -> account), and those that were `settled` in it before the
+    tables were read (a trial may start meanwhile); `requests` that it charged (uid -> sequence -> images),
+    and those `asked_again` after their answer was recorded; `checkpoints` (uid -> requests made and queries
+    spent, by the trial's saved state); and what the teacher's server counted, where it tells.
     """
 
     accounts: Mapping[str, Account]
+    settled: frozenset[str] = frozenset()
     requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    asked_again: Mapping[str, Sequence[int]] = field(default_factory=dict)
     checkpoints: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     counted: Counted | None = None
 
@@ -76,7 +77,7 @@ class AuditResult:
 def audit(snapshot: Snapshot, evidence: Evidence) -> AuditResult:
     """Compare the ledger and other evidence with a run's tables."""
     accounts, counted = evidence.accounts, evidence.counted
-    reported = _reported(snapshot)
+    reported, totals = _reported(snapshot), _totals(snapshot)
     statuses = dict(
         zip(snapshot.trials["uid"].to_pylist(), snapshot.trials["status"].to_pylist(), strict=True)
     )
@@ -95,8 +96,9 @@ def audit(snapshot: Snapshot, evidence: Evidence) -> AuditResult:
         counted=None if counted is None else counted.images,
         mismatches=(
             *(text for trial in trials for text in _mismatches(trial)),
-            *(text for uid in sorted(statuses) for text in _requests(uid, snapshot, evidence)),
-            *_foreign(accounts, statuses),
+            *(text for uid in sorted(statuses) for text in _requests(uid, totals.get(uid, []), evidence)),
+            *_foreign(evidence, statuses),
+            *_asked_again(evidence),
             *_total(snapshot, charged, sum(account.executed for account in accounts.values())),
             *_server(accounts, counted),
         ),
@@ -138,7 +140,7 @@ def _mismatches(trial: TrialAudit) -> list[str]:
     return found
 
 
-def _requests(uid: str, snapshot: Snapshot, evidence: Evidence) -> list[str]:
+def _requests(uid: str, totals: Sequence[int], evidence: Evidence) -> list[str]:
     """Where the trial's requests, one after the other, part with its reports or its checkpoint."""
     charged = evidence.requests.get(uid, {})
     missing = next((sequence for sequence in range(len(charged)) if sequence not in charged), None)
@@ -146,7 +148,7 @@ def _requests(uid: str, snapshot: Snapshot, evidence: Evidence) -> list[str]:
         return [f"{uid}: request {missing} is not in the ledger, though later ones are"]
     spent = [0, *accumulate(charged[sequence] for sequence in range(len(charged)))]
     found = []
-    for queries in _reports(uid, snapshot):
+    for queries in totals:
         if charged and queries not in spent:
             sequence = sum(total < queries for total in spent) - 1
             found.append(
@@ -166,9 +168,20 @@ def _requests(uid: str, snapshot: Snapshot, evidence: Evidence) -> list[str]:
     return found
 
 
-def _reports(uid: str, snapshot: Snapshot) -> list[int]:
-    rows = snapshot.reports.filter(pc.field("uid") == uid)
-    return sorted({int(queries) for queries in rows["queries"].to_pylist()})
+def _totals(snapshot: Snapshot) -> dict[str, list[int]]:
+    """The different numbers of queries that each trial's reports tell, rising."""
+    rows = snapshot.reports.group_by(["uid", "queries"]).aggregate([]).sort_by("queries")
+    totals: dict[str, list[int]] = {}
+    for uid, queries in zip(rows["uid"].to_pylist(), rows["queries"].to_pylist(), strict=True):
+        totals.setdefault(uid, []).append(queries)
+    return totals
+
+
+def _asked_again(evidence: Evidence) -> list[str]:
+    return [
+        f"{uid}: request {again[0]} was sent again though its answer was recorded"
+        for uid, again in sorted(evidence.asked_again.items())
+    ]
 
 
 def _server(accounts: Mapping[str, Account], counted: Counted | None) -> list[str]:
@@ -187,12 +200,10 @@ def _server(accounts: Mapping[str, Account], counted: Counted | None) -> list[st
     return found
 
 
-def _foreign(accounts: Mapping[str, Account], statuses: Mapping[str, str]) -> list[str]:
-    known = {*statuses, EVALUATION}
+def _foreign(evidence: Evidence, statuses: Mapping[str, str]) -> list[str]:
     return [
-        f"the ledger charges {account.charged} queries to {uid}, which is no trial of this run"
-        for uid, account in sorted(accounts.items())
-        if uid not in known
+        f"the ledger charges {evidence.accounts[uid].charged} queries to {uid}, which is no trial of this run"
+        for uid in sorted(evidence.settled - {*statuses, EVALUATION})
     ]
 
 

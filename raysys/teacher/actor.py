@@ -23,6 +23,8 @@ Handle = ActorHandle[Any]
 
 WAITING = 128
 """Calls that the actor takes in; the images of later ones stay with their callers (back-pressure)."""
+PATIENCE_S = 60.0
+"""How long a run's end waits for requests that are under way."""
 ATTEMPTS = 3
 """How often a forward is tried that dies with its replica."""
 
@@ -61,6 +63,11 @@ class TeacherActor:
     async def count(self, executed: int) -> None:
         """See `TeacherService.count`."""
         self._service.count(executed)
+
+    @ray.method(concurrency_group="control")
+    async def end(self) -> None:
+        """See `TeacherService.end`."""
+        await asyncio.get_running_loop().run_in_executor(None, self._service.end, PATIENCE_S)
 
     @ray.method(concurrency_group="ask")
     async def ask(self, uid: str, epoch: int, sequence: int, images: Images) -> Reply:

@@ -109,13 +109,14 @@ def apply(ledger: Ledger, event: Event) -> None:
         case {"close": uid}:
             ledger.close(uid)
         case {"sent": sent}:
-            for uid, _, images in sent:
-                ledger.replay_sent(uid, images)
+            for uid, sequence, images in sent:
+                ledger.replay_sent(uid, sequence, images)
         case {"charges": charges}:
             for charge in charges:
                 ledger.replay_charge(_charge(charge))
         case {"counted": executed}:
-            ledger.count(executed)
+            if ledger.can_count(executed):
+                ledger.count(executed)
         case _:
             raise CorruptRunError(
                 f"the ledger holds an unknown record: {', '.join(event)}",

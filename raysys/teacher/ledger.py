@@ -77,6 +77,7 @@ class _Book:
     sent: int = 0
     reserved: dict[int, _Reservation] = field(default_factory=dict)
     charges: dict[int, Charge] = field(default_factory=dict)
+    asked_again: list[int] = field(default_factory=list)
 
 
 class Ledger:
@@ -181,39 +182,36 @@ class Ledger:
         self._exposed -= reservation.unsent
 
     def replay_charge(self, charge: Charge) -> None:
-        """Book a charge read from the journal.
+        """Book a charge read from the journal."""
+        if charge.key.sequence in self._book(charge.key.uid).charges:
+            raise LedgerError(f"request {charge.key.uid}/{charge.key.sequence} stands twice in the journal")
+        self._book_charge(charge)
 
-        A writer that was believed dead may have answered a request that its follower answered again: the
-        first answer counts. Raises LedgerError when they differ in content.
-        """
-        earlier = self._book(charge.key.uid).charges.get(charge.key.sequence)
-        if earlier is None:
-            self._book_charge(charge)
-        elif earlier.key != charge.key:
-            raise LedgerError(
-                f"request {charge.key.uid}/{charge.key.sequence} stands in the journal with two contents"
-            )
-
-    def replay_sent(self, uid: str, images: int) -> None:
+    def replay_sent(self, uid: str, sequence: int, images: int) -> None:
         """Book images that the journal says were sent; a negative number takes back."""
-        self._book(uid).sent += images
+        book = self._book(uid)
+        book.sent += images
         self._exposed += images
+        if sequence in book.charges:
+            book.asked_again.append(sequence)
 
-    def count(self, executed: int) -> bool:
-        """Take over what the teacher itself counted; False if that contradicts the ledger.
+    def can_count(self, executed: int) -> bool:
+        """True if the teacher itself may have counted `executed` images, and nothing is under way.
 
-        Only sent images without a recorded answer are in doubt. Call it while nothing is in flight.
+        What was answered surely was counted; what was sent without an answer may have been.
         """
-        books = list(self._books.values())
-        doubt = sum(book.sent for book in books) - executed
-        if not 0 <= doubt <= sum(book.sent - book.charged for book in books):
-            return False
-        for book in reversed(books):
+        books = self._books.values()
+        charged, sent = sum(book.charged for book in books), sum(book.sent for book in books)
+        return charged <= executed <= sent and not any(book.reserved for book in books)
+
+    def count(self, executed: int) -> None:
+        """Take over what the teacher counted, where `can_count`; the images in doubt are the newest."""
+        doubt = sum(book.sent for book in self._books.values()) - executed
+        self._exposed -= doubt
+        for book in reversed(self._books.values()):
             less = min(doubt, book.sent - book.charged)
             book.sent -= less
-            self._exposed -= less
             doubt -= less
-        return True
 
     def remaining(self, uid: str) -> int:
         """How many images the account may still ask."""
@@ -228,6 +226,10 @@ class Ledger:
     def charges(self, uid: str) -> dict[int, RequestKey]:
         """The account's charged requests by sequence number."""
         return {sequence: charge.key for sequence, charge in self._book(uid).charges.items()}
+
+    def asked_again(self, uid: str) -> list[int]:
+        """Requests that the journal says were sent although their answer was recorded: there are none."""
+        return self._book(uid).asked_again
 
     def accounts(self) -> dict[str, Account]:
         """All accounts by uid."""

@@ -127,8 +127,13 @@ class SegmentLog:
         """See `Log.cut`: only the last segment can be torn, by a writer that died."""
         for name in segment_names(self._filesystem, self._folder):
             path = str(self._folder / name)
+            kept = size
             size -= self._filesystem.get_file_info(path).size
-            if size < 0:
+            if size < 0 and kept > 0:
+                with self._filesystem.open_input_stream(path) as stream:
+                    good = stream.read(kept)
+                self._write(name, good)
+            elif size < 0:
                 self._filesystem.delete_file(path)
 
     def append(self, line: bytes, sync: bool) -> None:

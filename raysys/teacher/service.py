@@ -1,14 +1,15 @@
 """The teacher's door: checks, budgets, one forward for all that waits, one durable write, replies."""
 
 import hashlib
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 
-from raysys.errors import RaysysError, UsageError
+from raysys.errors import LeaseError, RaysysError, UsageError
 from raysys.oracle import BudgetExhausted, Images, Response
 from raysys.records import Account, Task
 from raysys.teacher.backend import Backend
@@ -65,6 +66,7 @@ class TeacherService:
         self._ledger = Ledger(caps.queries, caps.executed)
         self._pending: dict[RequestKey, Future[Reply]] = {}
         self._lock = Lock()
+        self._ended = False
         journal.replay(self._ledger)
 
     def open(self, uid: str, budget: int, epoch: int) -> None:
@@ -96,17 +98,30 @@ class TeacherService:
         with self._lock:
             return self._ledger.accounts()
 
-    def count(self, executed: int) -> None:
-        """Tell the ledger how many images the teacher itself counted; call it while nothing is asked."""
+    def end(self, patience_s: float) -> None:
+        """Answer no further request, and wait for those that are under way, at most `patience_s` seconds."""
         with self._lock:
-            if self._ledger.count(executed):
+            self._ended = True
+            pending = list(self._pending.values())
+        wait(pending, timeout=patience_s)
+
+    def count(self, executed: int) -> None:
+        """Tell the ledger how many images the teacher itself counted, unless requests are under way.
+
+        Raises StorageError.
+        """
+        with self._lock:
+            if self._ledger.can_count(executed):
                 self._journal.append_counted(executed)
+                self._ledger.count(executed)
 
     def _admit(self, request: Request, work: list[_Work]) -> Reply | Future[Reply]:
         """The reply, where there is one at once; else its future, and perhaps work to do."""
         try:
             key = self._key(request)
             with self._lock:
+                if self._ended:
+                    raise LeaseError(f"{request.uid} gets no more answers", "the run was ended")
                 verdict = self._ledger.admit(key, request.epoch)
                 if isinstance(verdict, Recorded):
                     return verdict.response
@@ -120,27 +135,36 @@ class TeacherService:
             return error
 
     def _answer(self, work: Sequence[_Work]) -> None:
-        """Forward, charge, reply. Hard answers come from one forward of all groups.
+        """Forward, charge, reply. Hard answers come from one forward of all requests.
 
         The last bits of probabilities depend on what shares a forward, so soft answers are computed request
         by request: a trial gets the same ones alone.
         """
-        interrupted = RaysysError("the teacher was interrupted")
-        outcomes: dict[RequestKey, Reply] = {one.key: interrupted for one in work}
+        groups = deque([[one] for one in work] if self._soft else [list(work)])
         try:
-            for group in [[one] for one in work] if self._soft else [work]:
-                try:
-                    answers = self._forward(group)
-                    outcomes |= {one.key: answer for one, answer in zip(group, answers, strict=True)}
-                except Exception as error:  # the teacher may be anybody's
-                    outcomes |= dict.fromkeys((one.key for one in group), _failure(error))
-        finally:  # also when Ctrl-C ends it: what was answered by then was paid for, and others may wait
-            with self._lock:
-                self._charge(outcomes)
-                for one in work:
-                    del self._pending[one.key]
-            for one in work:
-                one.reply.set_result(outcomes[one.key])
+            while groups:
+                self._answer_group(groups.popleft())
+        finally:  # Ctrl-C in a forward: others may wait for the rest
+            for group in groups:
+                self._finish(group, dict.fromkeys((one.key for one in group), _interrupted()))
+
+    def _answer_group(self, group: Sequence[_Work]) -> None:
+        outcomes: dict[RequestKey, Reply] = dict.fromkeys((one.key for one in group), _interrupted())
+        try:
+            answers = self._forward(group)
+            outcomes = {one.key: answer for one, answer in zip(group, answers, strict=True)}
+        except Exception as error:  # the teacher may be anybody's
+            outcomes = dict.fromkeys((one.key for one in group), _failure(error))
+        finally:
+            self._finish(group, outcomes)
+
+    def _finish(self, group: Sequence[_Work], outcomes: dict[RequestKey, Reply]) -> None:
+        with self._lock:
+            self._charge(outcomes)
+            for one in group:
+                del self._pending[one.key]
+        for one in group:
+            one.reply.set_result(outcomes[one.key])
 
     def _charge(self, outcomes: dict[RequestKey, Reply]) -> None:
         """Make the answers durable, or none of them; bring the ledger up to date."""
@@ -243,6 +267,10 @@ def unwrap(reply: Reply) -> Response | BudgetExhausted:
     if isinstance(reply, RaysysError):
         raise reply
     return reply
+
+
+def _interrupted() -> RaysysError:
+    return RaysysError("the teacher was interrupted", hint="nothing was charged")
 
 
 def _check(response: Response, n: int, num_classes: int) -> None:

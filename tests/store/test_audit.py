@@ -15,7 +15,8 @@ def accounts(*rows):
 
 
 def ledger(*rows, **more):
-    return Evidence(accounts(*rows), **more)
+    books = accounts(*rows)
+    return Evidence(books, frozenset(books), **more)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_charged_but_never_reported_is_orphaned_once_the_trial_has_ended(snapsho
     ],
 )
 def test_every_disagreement_is_named(change, text, snapshot):
-    assert audit(snapshot, Evidence({**accounts(*HONEST), **accounts(change)})).mismatches == (text,)
+    assert audit(snapshot, ledger(*HONEST, change)).mismatches == (text,)
 
 
 def test_a_trial_that_the_ledger_does_not_know_must_not_report(snapshot):
@@ -154,6 +155,16 @@ def test_what_was_sent_is_what_may_cost(sent, holds, tmp_path):
     assert result.mismatches == (
         () if holds else ("601 images at 0.005 USD were sent, over the cap of 3 USD",)
     )
+
+
+def test_a_trial_that_starts_while_the_run_is_read_is_no_stranger(snapshot):
+    books = accounts(*HONEST, ("u00003", 40, 500))
+    assert audit(snapshot, Evidence(books, frozenset(books) - {"u00003"})).mismatches == ()
+
+
+def test_an_answer_that_was_asked_again_is_named(snapshot):
+    found = audit(snapshot, ledger(*HONEST, asked_again={"u00001": [4, 6]})).mismatches
+    assert found == ("u00001: request 4 was sent again though its answer was recorded",)
 
 
 def test_what_was_charged_was_sent(tmp_path):

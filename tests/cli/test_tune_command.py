@@ -40,8 +40,16 @@ REFUSED = [
     (["--space", "digits", "--max-cost", "0", "-s", "price=1.0"], 2, ["--max-cost 0", "USD"]),
     (["--space", "digits", "--max-cost", "1", "-s", "price=0.001"], 2, ["cap of 1 USD pays", "held_out=N"]),
     (["--space", "digits", "-s", "price=-1.0"], 2, ["price", "greater than or equal to 0"]),
-    (["--space", "digits", "--teacher-url", "localhost:80"], 2, ["teacher.http.url", "https?://"]),
-    (["--space", "digits", "--teacher-url", "http://me:pw@localhost"], 2, ["teacher.http.url"]),
+    (
+        ["--space", "digits", "--teacher-url", "localhost:80"],
+        2,
+        ["teacher.http.url", "write http://localhost:80"],
+    ),
+    (
+        ["--space", "digits", "--teacher-url", "http://me:pw@localhost"],
+        2,
+        ["teacher.http.url", "no password"],
+    ),
     (["--space", "digits", "--teacher-model", "x"], 2, ["--teacher-model needs --teacher-url"]),
     (
         ["--space", "digits", "--teacher-url", "http://127.0.0.1:1", "-s", "teacher.http.retries=0"],

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tiny_trial import TASK, Door, linear, pictures
+from tiny_trial import TASK, CountingTeacher, Door, linear, pictures
 
 from raysys.errors import LeaseError, LedgerError, RaysysError, StorageError, UnreachableError, UsageError
 from raysys.oracle import BudgetExhausted, Images, Response
@@ -726,3 +726,58 @@ class DoorStory(RuleBasedStateMachine):
 
 DoorStory.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 TestDoorStory = DoorStory.TestCase
+
+
+class Blocked(CountingTeacher):
+    """A teacher that answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.let = threading.Event(), threading.Event()
+
+    def predict(self, images: Images, meter: Meter) -> Response:
+        meter.sent(0, len(images))
+        self.begun.set()
+        self.let.wait()
+        return TorchTeacher(linear()).answer(images)
+
+
+def test_the_end_waits_for_what_is_under_way_and_answers_nothing_more(tmp_path: Path) -> None:
+    teacher = Blocked()
+    with Door(tmp_path, teacher=teacher) as door:
+        door.service.open("a", 20, 0)
+        with ThreadPoolExecutor(2) as threads:
+            under_way = threads.submit(door.service.serve, [Request("a", 0, 0, pictures(5))])
+            assert teacher.begun.wait(20)
+            door.service.end(patience_s=0)
+            door.service.count(0)
+            assert door.account("a").executed == 5, "what is under way cannot be told to be lost"
+            ended = threads.submit(door.service.end, 20)
+            teacher.let.set()
+            ended.result()
+            assert door.account("a").charged == 5
+            assert labels(under_way.result()[0]) == truth(pictures(5))
+        [late] = door.service.serve([Request("a", 0, 1, pictures(3))])
+        with pytest.raises(LeaseError, match="the run was ended"):
+            raise late  # type: ignore[misc]
+
+
+class Watching(CountingTeacher):
+    """A teacher that looks at the ledger whenever it is asked."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self.charged: list[int] = []
+
+    def predict(self, images: Images, meter: Meter) -> Response:
+        self.charged.append(read_accounts(self.folder)["a"].charged)
+        return super().predict(images, meter)
+
+
+def test_a_soft_answer_is_recorded_before_the_next_is_asked(tmp_path: Path) -> None:
+    teacher = Watching(tmp_path)
+    with Door(tmp_path, "soft", teacher=teacher) as door:
+        door.service.open("a", 20, 0)
+        door.service.serve([Request("a", 0, number, pictures(3, seed=number)) for number in range(4)])
+        assert teacher.charged == [0, 3, 6, 9]

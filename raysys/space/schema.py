@@ -1,11 +1,12 @@
 """What a space is: the data set, the teacher, the method and the parameters that are searched."""
 
 import math
+import re
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from raysys.errors import nearest
@@ -43,7 +44,7 @@ KIND_KEYS = ("architecture", "recipe", "weights", "program", "http")
 class HttpSpec(Strict):
     """A teacher behind a server of the Open Inference Protocol v2 (KServe, Triton, MLServer, ...)."""
 
-    url: str = Field(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$", description="before /v2; no key in it")
+    url: str = Field(description="http:// or https://, before /v2; no key in it")
     model: str | None = Field(None, description="the model's name there; none for the space's name")
     input: str | None = Field(None, description="the input tensor; none for the model's only one")
     output: str | None = Field(None, description="the output tensor; none for the one that fits `response`")
@@ -55,6 +56,20 @@ class HttpSpec(Strict):
     max_rows: int = Field(256, ge=1, description="images in one HTTP request")
     api_key_env: str = Field("RAYSYS_API_KEY", description="the environment variable that holds the API key")
     api_key_header: str = Field("Authorization", description="its header; Authorization gets `Bearer KEY`")
+
+    @field_validator("url")
+    @classmethod
+    def _is_of_a_server(cls, url: str) -> str:
+        start, scheme, rest = url.partition("://")
+        if "@" in (rest if scheme else start).partition("/")[0]:
+            raise refuse("must hold no user and no password: the key belongs into the environment variable")
+        if not scheme:
+            raise refuse(f"has no http:// or https://: write http://{url}")
+        if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", url):
+            raise refuse(
+                "is not the address of a server: write http://HOST:PORT or https://HOST/PATH, no ? or #"
+            )
+        return url
 
 
 class TeacherSpec(Strict):

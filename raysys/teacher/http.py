@@ -55,8 +55,6 @@ class HttpSource:
             url = httpx.URL(self.spec.url)
         except httpx.InvalidURL as error:
             raise UsageError("teacher.http.url is no URL", str(error)) from None
-        if url.userinfo:
-            raise UsageError("teacher.http.url must hold no password", hint=f"put the key into ${variable}")
         if self.api_key is None:
             return
         if not self.api_key.isascii() or not self.api_key.isprintable() or " " in self.api_key:

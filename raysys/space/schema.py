@@ -54,7 +54,7 @@ class HttpSpec(Strict):
     queries_per_second: float | None = Field(None, gt=0, description="rate limit, in images")
     concurrency: int = Field(4, ge=1, le=256, description="HTTP requests at once")
     max_rows: int = Field(256, ge=1, description="images in one HTTP request")
-    api_key_env: str = Field("RAYSYS_API_KEY", description="the environment variable that holds the API key")
+    api_key_env: str = Field("RAYSYS_API_KEY", description="the variable with the API key: RAYSYS_...")
     api_key_header: str = Field("Authorization", description="its header; Authorization gets `Bearer KEY`")
 
     @field_validator("url")

@@ -592,8 +592,8 @@ def test_the_rate_limit_counts_images_and_attempts(server: Server) -> None:
 def test_the_key_is_sent_in_its_header(
     server: Server, header: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MY_KEY", f"{KEY}\n")
-    spec = HttpSpec(url=server.url, model="small", api_key_env="MY_KEY", api_key_header=header)
+    monkeypatch.setenv("RAYSYS_MY_KEY", f"{KEY}\n")
+    spec = HttpSpec(url=server.url, model="small", api_key_env="RAYSYS_MY_KEY", api_key_header=header)
     source = HttpSource.from_spec(spec, TASK, "hard", "run-1a2b")
     teacher = copy.deepcopy(source).backend("cpu")  # copied as a pickle is
     teacher.predict(pictures(1), Counter())
@@ -664,6 +664,15 @@ def test_an_address_that_cannot_be_one_says_how_to_write_it(url: str, why: str) 
     with pytest.raises(UsageError, match=r"teacher\.http\.url: .*" + why) as raised:
         apply_overrides(load_space("digits"), overrides)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "RAYSYS_", "raysys_key", "X_RAYSYS_KEY", ""])
+def test_a_space_names_no_other_secret_of_the_environment(name: str) -> None:
+    http = {"url": "https://teacher.example", "api_key_env": name}
+    with pytest.raises(UsageError, match=r"teacher\.http\.api_key_env: .* must begin with RAYSYS_"):
+        apply_overrides(
+            load_space("digits"), {"teacher": {"architecture": None, "recipe": None, "http": http}}
+        )
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(

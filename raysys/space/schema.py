@@ -71,6 +71,13 @@ class HttpSpec(Strict):
             )
         return url
 
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_ours(cls, name: str) -> str:
+        if not re.fullmatch(r"RAYSYS_[A-Z0-9_]+", name):  # else somebody's space sends it to their URL
+            raise refuse(f"{name!r} must begin with RAYSYS_: no space may send another secret away")
+        return name
+
 
 class TeacherSpec(Strict):
     """A teacher trained here (architecture, recipe), loaded (architecture, weights), exported (program), or

@@ -142,7 +142,7 @@ class HttpTeacher:
             raise
         self.sha256 = hashlib.sha256(model.model_dump_json().encode()).hexdigest()
         self.lanes = spec.concurrency
-        self.max_rows = min(spec.max_rows, self._fit.max_rows or spec.max_rows)
+        self.max_rows = 1 if self._fit.single else spec.max_rows
 
     def close(self) -> None:
         """Close the connections."""

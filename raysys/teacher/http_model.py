@@ -28,13 +28,13 @@ class Layout:
 class Fit:
     """A model's input and output for a task.
 
-    `max_rows` is the tensor's fixed number of rows, if it has one. `labels` says that the output is the
+    `single`: the model takes one image at a time. `labels` says that the output is the
     top-1 class, else it is scores; `soft` that probabilities are wanted of them.
     """
 
     input: TensorMetadata
     layout: Layout
-    max_rows: int | None
+    single: bool
     output: TensorMetadata
     labels: bool
     soft: bool
@@ -61,11 +61,17 @@ class Fit:
                 "teacher.mean and teacher.std cannot be applied to them",
                 "leave both out",
             )
+        if tensor.shape[0] not in (-1, 1):
+            raise UsageError(
+                f"model {model.name} takes {tensor.shape[0]} images at once, no more and no fewer",
+                f"input {_describe(tensor)}; what is left for a request's end would have to be filled up, and paid",
+                "serve the model with a free first dimension (-1), or with 1",
+            )
         output, labels = _output(model, task, response, spec.output)
         return cls(
             input=tensor,
             layout=layout,
-            max_rows=tensor.shape[0] if tensor.shape[0] > 0 else None,
+            single=tensor.shape[0] == 1,
             output=output,
             labels=labels,
             soft=response == "soft",

@@ -80,13 +80,17 @@ def chosen_space(
 
 
 def behind_http(url: str | None, model: str | None) -> dict[str, Any]:
-    """The override that puts a teacher behind HTTP in the place of the space's own. Raises UsageError."""
+    """The override that puts a teacher behind HTTP in the place of the space's own. Raises UsageError.
+
+    One that is behind HTTP already is asked elsewhere: its other keys stay.
+    """
     if url is None:
         if model is not None:
             raise UsageError("--teacher-model needs --teacher-url URL")
         return {}
     nothing = dict.fromkeys(("architecture", "recipe", "weights", "program"))
-    return {"teacher": {**nothing, "replicas": 1, "http": {"url": url, "model": model}}}
+    http = {"url": url} if model is None else {"url": url, "model": model}
+    return {"teacher": {**nothing, "replicas": 1, "http": http}}
 
 
 def _capped(space: "Space", most: int) -> Any:

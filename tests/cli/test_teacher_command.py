@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import yaml
 
 from raysys.cli.app import main
 from raysys.data.datasets import load_dataset
@@ -188,3 +189,31 @@ def test_nothing_is_served_to_others_without_a_key(
     assert "one word of ASCII text" in capsys.readouterr().err
     assert main([*serve, "--device", "nowhere"]) == 2
     assert "cannot use --device nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("model", "expected"), [([], "theirs"), (["--teacher-model", "new"], "new")])
+def test_a_space_behind_http_keeps_its_keys_when_another_url_is_given(
+    model: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = {
+        "name": "outside",
+        "dataset": "digits",
+        "teacher": {"mean": [0.5], "http": {"url": "http://old", "model": "theirs", "retries": 7}},
+        "student": "mlp",
+        "parameters": {"query_budget": {"type": "int", "low": 1000, "high": 2000}},
+        "trials": 1,
+    }
+    file = tmp_path / "outside.yaml"
+    file.write_text(json.dumps(space))
+    show = ["tune", "--space", str(file), "--print-config", "--teacher-url", "http://new:80", *model]
+    assert main(show) == 0
+    teacher = yaml.safe_load(capsys.readouterr().out)["teacher"]
+    assert (teacher["mean"], teacher["http"]["retries"]) == ([0.5], 7)
+    assert (teacher["http"]["url"], teacher["http"]["model"]) == ("http://new:80", expected)
+
+
+def test_a_teacher_behind_http_takes_the_place_of_the_spaces_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "--space", "digits", "--print-config", "--teacher-url", "http://new:80"]) == 0
+    teacher = yaml.safe_load(capsys.readouterr().out)["teacher"]
+    assert teacher["http"]["url"] == "http://new:80"
+    assert teacher["architecture"] is teacher["recipe"] is None

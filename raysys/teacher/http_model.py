@@ -64,7 +64,7 @@ class Fit:
         if tensor.shape[0] not in (-1, 1):
             raise UsageError(
                 f"model {model.name} takes {tensor.shape[0]} images at once, no more and no fewer",
-                f"input {_describe(tensor)}; what is left for a request's end would have to be filled up, and paid",
+                f"input {_describe(tensor)}; a last request with fewer would be filled up, and cost more",
                 "serve the model with a free first dimension (-1), or with 1",
             )
         output, labels = _output(model, task, response, spec.output)

@@ -166,8 +166,9 @@ def _encode(
 def _split(header: type[Header], body: bytes, json_length: str | None) -> tuple[Header, bytes]:
     length = len(body)
     if json_length is not None:
-        if not json_length.isdecimal() or int(json_length) > length:
-            raise NotJsonError(f"{LENGTH_HEADER} is {json_length}, the body has {length} bytes")
+        # Python reads no integer of thousands of digits.
+        if not json_length.isdecimal() or len(json_length) > 20 or int(json_length) > length:
+            raise NotJsonError(f"{LENGTH_HEADER} is {json_length[:20]}, the body has {length} bytes")
         length = int(json_length)
     try:
         return header.model_validate_json(body[:length]), body[length:]

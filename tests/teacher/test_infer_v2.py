@@ -103,3 +103,9 @@ def test_a_body_that_is_no_json_is_told_apart(body: bytes) -> None:
         decode_response(body, None)
     with pytest.raises(NotJsonError, match=f"{LENGTH_HEADER} is 9999, the body has {len(body)} bytes"):
         decode_response(body, "9999")
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1e3", ""])
+def test_a_length_that_is_none_is_told_apart(length: str) -> None:
+    with pytest.raises(NotJsonError, match=f"{LENGTH_HEADER} is {length[:20]}, the body has"):
+        decode_request(b"{}", length)

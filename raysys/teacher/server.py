@@ -48,8 +48,8 @@ INPUT = "images"
 LABELS = "labels"
 PROBABILITIES = "probabilities"
 
-MAX_RUN = 200
-"""The longest name of a run, in characters."""
+MAX_RUN = 300
+"""The longest name of a run, in characters: more than a folder's name (255 bytes) and a suffix have."""
 BYTES_PER_PIXEL = 6
 """JSON's room for one number up to 255, a comma and white space."""
 HEADER_BYTES = 1 << 16

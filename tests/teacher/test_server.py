@@ -170,7 +170,7 @@ def test_labels_only_never_tells_probabilities(counter: QueryCounter) -> None:
         (body(images(1), parameters={"binary_data_size": 7}), "7 bytes are no UINT8"),
         (body(images(0), parameters={"binary_data_size": 0.0}), "bytes are no UINT8"),
         (body(images(1)) | {"outputs": [{"name": "logits"}]}, "no output 'logits'"),
-        (body(images(1)) | {"id": "r" * 201 + "/u1/0"}, "at most 200 printable characters"),
+        (body(images(1)) | {"id": "r" * 301 + "/u1/0"}, "at most 300 printable characters"),
         (body(images(1)) | {"id": "a\nb/u1/0"}, "printable"),
         (body(images(1)) | {"id": 7}, "id: "),
         ([1, 2], "the body"),
@@ -251,6 +251,12 @@ def test_images_are_counted_by_run(client: httpx.Client) -> None:
     answer = client.get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "# TYPE raysys_teacher_images_total counter\n" in answer.text
+
+
+def test_the_longest_name_that_a_runs_folder_can_have_is_counted(client: httpx.Client) -> None:
+    run = "r" * 255 + "-1a2b3c4d"
+    assert client.post(INFER, json=body(images(2)) | {"id": f"{run}/0"}).status_code == 200
+    assert counted(client) == {run: (2, 1)}
 
 
 def test_concurrent_requests_are_each_answered_and_counted_once(client: httpx.Client) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from raysys.errors import StorageError
 
+METRIC = "raysys_teacher_images_total"
+"""The Prometheus counter of images that reached the teacher, by run."""
+
 
 class QueryCounter:
     """How many images and requests of each run reached the teacher, in a file that only grows.
@@ -55,7 +58,7 @@ class QueryCounter:
             images, requests = dict(self._images), dict(self._requests)
         lines = []
         for name, counts, what in (
-            ("raysys_teacher_images_total", images, "Images that reached the teacher, by run."),
+            (METRIC, images, "Images that reached the teacher, by run."),
             ("raysys_teacher_requests_total", requests, "Inference requests with these images, by run."),
         ):
             lines += [f"# HELP {name} {what}", f"# TYPE {name} counter"]

@@ -18,7 +18,7 @@ from raysys.oracle import Images, Response
 from raysys.records import Task
 from raysys.space.schema import HttpSpec
 from raysys.teacher.backend import Meter
-from raysys.teacher.http_link import Failure, HttpLink, is_loopback
+from raysys.teacher.http_link import ROOM, Failure, HttpLink, Reply, is_loopback
 from raysys.teacher.http_model import Fit
 from raysys.teacher.infer_v2 import (
     BINARY_EXTENSION,
@@ -30,6 +30,9 @@ from raysys.teacher.infer_v2 import (
     decode_response,
     encode_request,
 )
+
+BYTES_PER_NUMBER = 64
+"""JSON's room for one number: twice what a score of 17 digits on a line of its own takes."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class HttpTeacher:
         self._pacer = Pacer(spec.queries_per_second, clock, sleep) if spec.queries_per_second else None
         self._root = spec.url.rstrip("/") + "/v2"
         self.url = f"{self._root}/models/{quote(str(spec.model), safe='')}"
-        self._link = HttpLink(spec, source.api_key, sleep)
+        self._link = HttpLink(spec, source.api_key, clock, sleep)
         try:
             self.binary = BINARY_EXTENSION in self._link.retrying(self._server, self._root).extensions
             model = self._link.retrying(self._model, self.url)
@@ -161,6 +164,7 @@ class HttpTeacher:
         url = f"{self.url}/infer"
         name = f"{self._run_id}/{next(self._numbers)}"
         inputs = {self._fit.input.name: self._fit.tensor(images)}
+        limit = ROOM + BYTES_PER_NUMBER * len(images) * self._fit.num_classes
         message = encode_request(name, inputs, [self._fit.output.name], self.binary)
 
         def attempt() -> Response:
@@ -168,7 +172,7 @@ class HttpTeacher:
                 self._pacer.wait(len(images))
             meter.sent(start, stop)
             try:
-                return self._read(self._link.request("POST", url, message), len(images))
+                return self._read(self._link.request("POST", url, message, limit), len(images))
             except Failure as failure:
                 if not failure.served:
                     meter.unsent(start, stop)
@@ -176,7 +180,7 @@ class HttpTeacher:
 
         return self._link.retrying(attempt, url, "; raysys tune --resume RUN then goes on without a loss")
 
-    def _read(self, reply: httpx.Response, rows: int) -> Response:
+    def _read(self, reply: Reply, rows: int) -> Response:
         try:
             outputs = decode_response(reply.content, reply.headers.get(LENGTH_HEADER))
             return self._fit.response(outputs, rows)

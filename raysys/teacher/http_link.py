@@ -4,6 +4,7 @@ import functools
 import ipaddress
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -28,6 +29,12 @@ KEEP_IDLE = 2.0
 """Seconds an idle connection is kept. Servers drop theirs after 5 or so; a request that is sent into one just
 then is lost, and counts as sent all the same."""
 
+ROOM = 1 << 20
+"""Bytes of an answer that holds no tensors of ours, or beside them."""
+
+REFUSAL_ROOM = 1 << 14
+"""Bytes that are read of the page that comes with a refusal."""
+
 _log = logging.getLogger(__name__)
 logging.getLogger("httpcore").setLevel(logging.INFO)  # below, it repeats what a server says: maybe the key
 
@@ -49,15 +56,33 @@ class Failure(Exception):
     status: int = 0
 
 
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer with status 2xx, or a refusal and how its page begins."""
+
+    status: int
+    reason: str
+    headers: httpx.Headers
+    content: bytes
+
+
 class HttpLink:
     """Requests to one server. Thread-safe. No error and no log line of it ever holds the API key."""
 
-    def __init__(self, spec: HttpSpec, api_key: str | None, sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        spec: HttpSpec,
+        api_key: str | None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._spec = spec
         self._key = api_key
+        self._clock = clock
         self._sleep = sleep
         self._client = httpx.Client(
-            headers=_authorization(spec, api_key),
+            # Unpacked, a small answer may be a huge one.
+            headers={"Accept-Encoding": "identity"} | _authorization(spec, api_key),
             timeout=spec.timeout_s,
             limits=httpx.Limits(
                 max_connections=spec.concurrency,
@@ -94,11 +119,17 @@ class HttpLink:
             self._sleep(wait)
             number += 1
 
-    def request(self, method: str, url: str, message: Message | None = None) -> httpx.Response:
-        """One attempt. Raises Failure, also for every status but 2xx."""
+    def request(self, method: str, url: str, message: Message | None = None, limit: int = ROOM) -> Reply:
+        """One attempt, whose answer has at most `limit` bytes and `timeout_s` in all.
+
+        Raises Failure, also for every status but 2xx.
+        """
         body, headers = message or (None, None)
+        deadline = self._clock() + self._spec.timeout_s
         try:
-            reply = self._client.request(method, url, content=body, headers=headers)
+            with self._client.stream(method, url, content=body, headers=headers) as answer:
+                room = limit if answer.is_success else REFUSAL_ROOM
+                content = self._read(answer, room, deadline)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             if _is_tls(error):
                 hint = "check the URL; SSL_CERT_FILE names the certificates of an authority of your own"
@@ -108,26 +139,41 @@ class HttpLink:
             raise Failure(f"no answer within {self._spec.timeout_s:g} s", again=True) from None
         except httpx.RequestError as error:
             raise Failure(f"the connection was lost: {error}", again=True) from None
-        if not reply.is_success:
+        reply = Reply(answer.status_code, answer.reason_phrase, answer.headers, content[:room])
+        if not answer.is_success:
             raise self._refusal(reply)
+        if len(content) > room:  # asked again it would cost again, and be as long
+            hint = "does the server answer only the output that it is asked for?"
+            raise Failure(f"its answer is longer than the limit of {room} bytes", "answers too much", hint)
         return reply
 
-    def said(self, reply: httpx.Response) -> str:
+    def _read(self, answer: httpx.Response, room: int, deadline: float) -> bytes:
+        """The body, or a little more than `room` bytes of it. A silence of `timeout_s` ends it too."""
+        content = bytearray()
+        for piece in answer.iter_bytes():
+            content += piece
+            if len(content) > room:
+                break
+            if self._clock() > deadline:  # the client's own limits are for each piece
+                raise httpx.ReadTimeout("too slow")
+        return bytes(content)
+
+    def said(self, reply: Reply) -> str:
         """What the server says in words: the protocol's `error`, else how its page begins."""
         try:
             text = str(from_json(reply.content)["error"])
         except (ValueError, KeyError, TypeError):
-            text = reply.text
+            text = reply.content.decode(errors="replace")
         return " ".join(self._without_key(text).split())[:200]
 
-    def _refusal(self, reply: httpx.Response) -> Failure:
-        status = reply.status_code
-        why = f"HTTP {status} {reply.reason_phrase}: {self.said(reply)}"
+    def _refusal(self, reply: Reply) -> Failure:
+        status = reply.status
+        why = f"HTTP {status} {reply.reason}: {self.said(reply)}"
         if status == 429 or status >= 500:
             # A gateway's 503 may come after it sent the images on.
             return Failure(why, served=status >= 500, again=True, wait=_retry_after(reply), status=status)
         hint = Failure.hint
-        if reply.has_redirect_location:
+        if status in (301, 302, 303, 307, 308) and "Location" in reply.headers:
             why = f"HTTP {status}: it has moved to {reply.headers['Location']}"
             hint = "this is not followed, as the API key would go along: set teacher.http.url"
         elif status in (401, 403):
@@ -171,7 +217,7 @@ def _is_tls(error: BaseException | None) -> bool:
     return False
 
 
-def _retry_after(reply: httpx.Response) -> float:
+def _retry_after(reply: Reply) -> float:
     """Seconds; a date is compared with the server's own clock, not with ours."""
     text = reply.headers.get("Retry-After", "")
     if text.isdecimal():

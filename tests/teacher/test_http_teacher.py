@@ -1,4 +1,6 @@
+import contextlib
 import copy
+import gzip
 import json
 import logging
 import threading
@@ -21,7 +23,7 @@ from raysys.teacher.infer_v2 import LENGTH_HEADER, InferRequest, Tensor, decode_
 
 TASK = Task("small", (3, 2, 4), 10, False)
 KEY = "sk-0123456789abcdef"
-Answer = tuple[int, dict[str, str], bytes]
+Answer = tuple[int, dict[str, str], bytes | Iterator[bytes]]
 Outputs = dict[str, Tensor]
 
 
@@ -74,7 +76,9 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(OSError):  # the client left
+            for piece in [body] if isinstance(body, bytes) else body:
+                self.wfile.write(piece)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -539,6 +543,52 @@ def test_a_timeout_counts_as_sent(server: Server) -> None:
         setup.refused(pictures(3), r"does not answer \(asked once\)\n  no answer within 1 s")
         assert setup.meter.count == 3
     end.set()
+
+
+def test_an_answer_that_drips_in_meets_the_same_deadline(server: Server) -> None:
+    with Setup(server, timeout_s=1.0, retries=0) as setup:
+        dripped = 0
+
+        def drip(request: InferRequest) -> Iterator[bytes]:
+            nonlocal dripped
+            for byte in server.good(request)[2]:
+                dripped += 1
+                setup.clock.now += 0.1
+                yield bytes([byte])
+
+        server.script = [lambda request: (200, {}, drip(request))]
+        setup.refused(pictures(3), r"does not answer \(asked once\)\n  no answer within 1 s")
+        assert setup.meter.count == 3
+        assert dripped >= 10
+        assert setup.labels(pictures(2)) == [0, 1]
+
+
+def test_an_answer_longer_than_any_can_be_is_cut_off(server: Server) -> None:
+    bomb = gzip.compress(b" " * 20_000_000)
+    server.script = [(200, {"Content-Encoding": "gzip"}, bomb)]
+    with Setup(server) as setup:
+        setup.refused(pictures(5), r"answers too much \(asked once\)\n  .* the limit of 1051776 bytes")
+        assert setup.meter.count == server.rows == 5
+        assert setup.labels(pictures(2)) == [0, 1]
+    assert server.headers[0]["Accept-Encoding"] == "identity"
+    server.pages["/v2/models/small"] = reply({"name": "x" * 2_000_000})
+    with pytest.raises(UnreachableError, match="longer than the limit of 1048576 bytes"):
+        Setup(server)
+
+
+def test_of_a_refusals_page_only_the_beginning_is_read(server: Server) -> None:
+    read = 0
+
+    def page() -> Iterator[bytes]:
+        nonlocal read
+        for _ in range(1000):
+            yield b"no room " * 1000
+            read += 8000
+
+    server.script = [(413, {}, page())]
+    with Setup(server) as setup:
+        setup.refused(pictures(5), r"HTTP 413 [\w ]+: no room no room")
+    assert read < 8_000_000
 
 
 def test_a_refused_connection_does_not_count() -> None:

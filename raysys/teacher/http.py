@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 from pydantic import ValidationError
 
-from raysys.errors import UsageError
+from raysys.errors import UnreachableError, UsageError
 from raysys.oracle import Images, Response
 from raysys.records import Task
 from raysys.space.schema import HttpSpec
@@ -41,6 +41,7 @@ class HttpSource:
 
     `spec.model` is set. `mean` and `std`, one number a channel, normalise the pixels of float inputs.
     `run_id` begins the id of every request (`run_id/17`), so that a server can count what a run asked.
+    `expected` is the hash of the teacher that the run began with, if it has begun: no other one is asked.
     Raises UsageError where the URL or the key cannot be used.
     """
 
@@ -51,6 +52,7 @@ class HttpSource:
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
     api_key: str | None = field(default=None, repr=False)
+    expected: str | None = None
 
     def __post_init__(self) -> None:
         variable = self.spec.api_key_env
@@ -118,9 +120,12 @@ class HttpTeacher:
     """A `Backend` that asks a server: connected, and checked against the task, once it exists.
 
     `url` is the model's; `sha256` the hash of its metadata (name, versions, platform, tensors); `binary`
-    says whether tensors travel as bytes. `clock` and `sleep` are the time module's but in tests.
+    says whether tensors travel as bytes. After a loss (all failures but 429) the server may be another one:
+    before more images are sent, it must show the same metadata. `clock` and `sleep` are the time module's
+    but in tests.
 
-    Raises UnreachableError (no server, no such model, refused) and UsageError (the model does not fit).
+    Raises UnreachableError (no server, no such model, another one than expected, refused) and UsageError
+    (the model does not fit).
     """
 
     def __init__(
@@ -139,11 +144,13 @@ class HttpTeacher:
         try:
             self.binary = BINARY_EXTENSION in self._link.retrying(self._server, self._root).extensions
             model = self._link.retrying(self._model, self.url)
+            self.sha256 = source.expected or _sha256(model)
+            self._check_same(model)
             self._fit = Fit.of(model, source.task, source.response, spec, source.mean, source.std)
         except BaseException:
             self.close()
             raise
-        self.sha256 = hashlib.sha256(model.model_dump_json().encode()).hexdigest()
+        self._loss = self._seen = object()  # the last loss of any lane, and that after which it was the same
         self.lanes = spec.concurrency
         self.max_rows = 1 if self._fit.single else spec.max_rows
 
@@ -168,12 +175,15 @@ class HttpTeacher:
         message = encode_request(name, inputs, [self._fit.output.name], self.binary)
 
         def attempt() -> Response:
+            self._look_after_loss()
             if self._pacer:
                 self._pacer.wait(len(images))
             meter.sent(start, stop)
             try:
                 return self._read(self._link.request("POST", url, message, limit), len(images))
             except Failure as failure:
+                if failure.status != 429:
+                    self._loss = object()
                 if not failure.served:
                     meter.unsent(start, stop)
                 raise
@@ -189,6 +199,22 @@ class HttpTeacher:
         except WireError as error:  # asked again it would cost again, and fail again
             hint = "its images were sent and are not charged; have the server mended"
             raise Failure(str(error), "gave an answer that is none", hint) from None
+
+    def _look_after_loss(self) -> None:
+        loss = self._loss
+        if loss is not self._seen:
+            self._check_same(self._model())
+            self._seen = loss  # a loss on another lane in the meantime is not this one
+
+    def _check_same(self, model: ModelMetadata) -> None:
+        found = _sha256(model)
+        if found != self.sha256:
+            raise UnreachableError(
+                f"the model at {self.url} changed since the run began",
+                f"its metadata had the hash {self.sha256[:12]}, and has {found[:12]}: answers of two teachers"
+                " would be mixed",
+                "serve the first one again, then raysys tune --resume RUN; or start a new run",
+            )
 
     def _server(self) -> ServerMetadata:
         """What the server says of itself; one that says nothing has no extensions."""
@@ -208,3 +234,7 @@ class HttpTeacher:
         except ValidationError as error:
             again = error.errors()[0]["type"] == "json_invalid"
             raise Failure(f"no metadata of a model: {self._link.said(reply)}", again=again) from None
+
+
+def _sha256(model: ModelMetadata) -> str:
+    return hashlib.sha256(model.model_dump_json().encode()).hexdigest()

@@ -175,7 +175,9 @@ class Setup:
     """A teacher of a server, on a clock of its own."""
 
     def __init__(self, server: Server, response: str = "hard", task: Task = TASK, **options: Any) -> None:
-        source = {name: options.pop(name) for name in ("mean", "std", "api_key") if name in options}
+        source = {
+            name: options.pop(name) for name in ("mean", "std", "api_key", "expected") if name in options
+        }
         spec = HttpSpec(**{"url": server.url, "model": "small"} | options)
         self.clock = Clock()
         self.meter = Counter()
@@ -330,6 +332,43 @@ def test_the_hash_tells_another_version_of_the_model(server: Server) -> None:
         assert setup.source.sha256() == before
         server.model["versions"] = ["2"]
         assert setup.source.sha256() != before
+
+
+def test_another_teacher_than_the_runs_is_not_asked(server: Server) -> None:
+    with Setup(server) as setup:
+        before = setup.teacher.sha256
+    with Setup(server, expected=before) as setup:
+        assert setup.labels(pictures(2)) == [0, 1]
+    server.model["versions"] = ["2"]
+    with pytest.raises(UnreachableError, match="models/small changed since the run began") as raised:
+        Setup(server, expected=before)
+    assert f"its metadata had the hash {before[:12]}, and has " in str(raised.value)
+    assert server.rows == 2
+
+
+@pytest.mark.parametrize("step", [lambda request: None, reply({}, 503), reply({}, 500), (200, {}, b"<html>")])
+def test_after_a_loss_another_teacher_gets_no_image(server: Server, step: Answer) -> None:
+    def restart(request: InferRequest) -> Answer | None:
+        server.model = server.model | {"versions": ["2"]}
+        return step(request) if callable(step) else step
+
+    server.script = [restart]
+    with Setup(server) as setup:
+        setup.refused(pictures(3), "models/small changed since the run began")
+        assert setup.meter.ranges == [(0, 3)]
+        setup.refused(
+            pictures(3), "models/small changed since the run began"
+        )  # nor later, nor on another lane
+        assert server.rows == setup.meter.count == 3
+
+
+def test_after_a_loss_the_same_teacher_is_looked_at_once(server: Server) -> None:
+    server.script = [lambda request: None, reply({}, 429)]
+    with Setup(server, max_rows=2) as setup:
+        looks = len(server.gets)
+        assert setup.labels(pictures(6)) == [0, 1, 2, 3, 4, 5]
+        assert server.gets[looks:] == ["/v2/models/small"]
+        assert setup.meter.ranges == [(0, 2)] * 3 + [(2, 4), (4, 6)]
 
 
 # A model that does not fit costs nothing
@@ -551,7 +590,8 @@ def test_an_answer_that_drips_in_meets_the_same_deadline(server: Server) -> None
 
         def drip(request: InferRequest) -> Iterator[bytes]:
             nonlocal dripped
-            for byte in server.good(request)[2]:
+            outputs = {"scores": scores(classes(request))}
+            for byte in encode_response(request.id, "small", outputs, ()).body:
                 dripped += 1
                 setup.clock.now += 0.1
                 yield bytes([byte])
@@ -601,7 +641,7 @@ def test_a_refused_connection_does_not_count() -> None:
         server.server_close()
         setup.refused(pictures(3), r"\(asked 3 times\)\n  no connection: .*refused")
         assert setup.meter.count == 0
-        assert setup.meter.ranges == [(0, 3)] * 3
+        assert setup.meter.ranges == [(0, 3)]  # then it is asked what it is, until it answers that
     with pytest.raises(UnreachableError, match=f"teacher at {server.url}/v2 does not answer") as raised:
         Setup(server, retries=0)
     assert raised.value.exit_code == 6

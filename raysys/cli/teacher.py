@@ -78,7 +78,7 @@ def serve(
 ) -> None:
     """Serve the teacher over HTTP (Open Inference Protocol v2) until Ctrl-C; train it first if need be.
 
-    /metrics tells how many images each run had answered. No TLS: beyond this machine put a proxy before it.
+    /metrics tells how many images of each run reached the teacher. No TLS: beyond this machine put a proxy before it.
     """
     import torch
 
@@ -122,6 +122,8 @@ def serve(
 
 def _api_key(file: Path | None) -> str | None:
     """The key in `file`, else in the environment, else None. Raises UsageError."""
+    from raysys.teacher.http_link import check_key
+
     if file is None:
         key = os.environ.get("RAYSYS_API_KEY", "").strip()
         if not key:
@@ -131,10 +133,7 @@ def _api_key(file: Path | None) -> str | None:
             key = file.expanduser().read_text().strip()
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot read the API key in {file}", str(error)) from None
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
-        raise UsageError(
-            f"the API key in {file or 'RAYSYS_API_KEY'} cannot be used", "a key is one word of ASCII text"
-        )
+    check_key(key, str(file or "$RAYSYS_API_KEY"))
     return key
 
 

@@ -18,7 +18,7 @@ from raysys.oracle import Images, Response
 from raysys.records import Task
 from raysys.space.schema import HttpSpec
 from raysys.teacher.backend import Meter
-from raysys.teacher.http_link import ROOM, Failure, HttpLink, Reply, is_loopback
+from raysys.teacher.http_link import ROOM, Failure, HttpLink, Reply, check_key, is_loopback
 from raysys.teacher.http_model import Fit
 from raysys.teacher.infer_v2 import (
     BINARY_EXTENSION,
@@ -62,8 +62,7 @@ class HttpSource:
             raise UsageError("teacher.http.url is no URL", str(error)) from None
         if self.api_key is None:
             return
-        if not self.api_key.isascii() or not self.api_key.isprintable() or " " in self.api_key:
-            raise UsageError(f"the key in ${variable} has blanks or characters that no key has")
+        check_key(self.api_key, f"${variable}")
         if url.scheme == "http" and not is_loopback(url.host):
             raise UsageError(
                 f"the key in ${variable} would travel in clear to {self.spec.url}",

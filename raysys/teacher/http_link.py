@@ -13,7 +13,7 @@ from typing import TypeVar
 import httpx
 from pydantic_core import from_json
 
-from raysys.errors import UnreachableError
+from raysys.errors import UnreachableError, UsageError
 from raysys.space.schema import HttpSpec
 from raysys.teacher.infer_v2 import Message
 
@@ -185,6 +185,16 @@ class HttpLink:
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
+
+
+def check_key(key: str, where: str) -> None:
+    """Refuse an API key that no header can hold; `where` it was found. Raises UsageError."""
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise UsageError(
+            f"the API key in {where} cannot be used",
+            "it is empty, or has blanks or characters that no key has",
+            "a key is one word of ASCII text",
+        )
 
 
 def is_loopback(host: str) -> bool:

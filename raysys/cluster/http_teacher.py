@@ -1,6 +1,7 @@
 """A run's teacher behind HTTP, and what its server counted. No torch, no ray."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from raysys.records import Task
 from raysys.space.schema import Space
@@ -9,13 +10,17 @@ from raysys.teacher.counter import read_counter
 from raysys.teacher.http import HttpSource
 
 
-def http_source(space: Space, task: Task, run_id: str) -> HttpSource | None:
-    """The space's teacher behind HTTP, if it is one. Raises UsageError for a key that cannot be used."""
+def http_source(space: Space, task: Task, run_id: str, sha256: str | None = None) -> HttpSource | None:
+    """The space's teacher behind HTTP, if it is one; with `sha256`, no other model will do.
+
+    Raises UsageError for a key that cannot be used.
+    """
     spec = space.teacher.http
     if spec is None:
         return None
     named = spec.model_copy(update={"model": spec.model or space.name})
-    return HttpSource.from_spec(named, task, space.response, run_id, space.teacher.mean, space.teacher.std)
+    mean, std = space.teacher.mean, space.teacher.std
+    return replace(HttpSource.from_spec(named, task, space.response, run_id, mean, std), expected=sha256)
 
 
 def reconcile(source: Source, count: Callable[[int], object]) -> None:

@@ -153,7 +153,7 @@ def reopen(space: Space, dataset: Dataset, layout: RunLayout, card: TeacherCard,
     val, test = held_out(space, dataset)
     return Problem(
         task=dataset.task,
-        teacher=http_source(space, dataset.task, run_id) or kept(space, dataset.task, layout),
+        teacher=http_source(space, dataset.task, run_id, card.sha256) or kept(space, dataset.task, layout),
         card=card,
         val=val,
         test=test,

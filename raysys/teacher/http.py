@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 import httpx
@@ -90,7 +90,7 @@ class HttpSource:
 
     def sha256(self) -> str:
         """`HttpTeacher.sha256` of the model as the server has it now."""
-        teacher = HttpTeacher(self)
+        teacher = HttpTeacher(replace(self, expected=None))
         teacher.close()
         return teacher.sha256
 

@@ -78,7 +78,8 @@ def serve(
 ) -> None:
     """Serve the teacher over HTTP (Open Inference Protocol v2) until Ctrl-C; train it first if need be.
 
-    /metrics tells how many images of each run reached the teacher. No TLS: beyond this machine put a proxy before it.
+    /metrics tells how many images of each run reached the teacher. No TLS: beyond this machine put a proxy
+    before it.
     """
     import torch
 

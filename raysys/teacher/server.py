@@ -98,14 +98,10 @@ class _Model:
         self._executor = ThreadPoolExecutor(max_workers=1)
 
     def routes(self) -> list[Route]:
-        images = TensorMetadata(name=INPUT, datatype="UINT8", shape=[-1, *self._shape])
+        inputs = [TensorMetadata(name=INPUT, datatype="UINT8", shape=[-1, *self._shape])]
         server = ServerMetadata(name="raysys", version=__version__, extensions=[BINARY_EXTENSION])
         model = ModelMetadata(
-            name=self._name,
-            versions=[self._version],
-            platform="raysys",
-            inputs=[images],
-            outputs=self._outputs,
+            name=self._name, versions=[self._version], platform="raysys", inputs=inputs, outputs=self._outputs
         )
         path = f"/v2/models/{self._name}"
         fixed = {
@@ -195,11 +191,8 @@ class _KeyCheck:
         if hmac.compare_digest(given, self._expected):
             await self._app(scope, receive, send)
             return
-        answer = JSONResponse(
-            {"error": "the API key is missing or wrong: send Authorization: Bearer KEY"},
-            401,
-            {"WWW-Authenticate": "Bearer"},
-        )
+        answer = _error(401, "the API key is missing or wrong: send Authorization: Bearer KEY")
+        answer.headers["WWW-Authenticate"] = "Bearer"
         await answer(scope, receive, send)
 
 

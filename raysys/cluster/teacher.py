@@ -31,4 +31,5 @@ def teacher_setup(
         decimals=space.teacher.decimals,
         replicas=space.teacher.replicas,
         num_gpus=gpus,
+        log=layout.log,
     )

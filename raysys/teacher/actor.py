@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
@@ -34,6 +35,8 @@ class TeacherActor:
 
     def __init__(self, setup: TeacherSetup) -> None:
         torch.set_num_threads(1)
+        if setup.log is not None:  # what an actor writes to stderr is seen by nobody
+            logging.getLogger("raysys").addHandler(logging.FileHandler(setup.log, delay=True))
         backend: Backend = Replicas(setup) if setup.replicas > 1 else setup.source.backend(setup.device)
         self._service = setup.service(backend, setup.journal())
         self._lanes = backend.lanes

@@ -17,7 +17,8 @@ class TeacherSetup:
     """Where the teacher comes from, what it tells, and where its ledger lies.
 
     `filesystem` holds the folder `ledger` (None: the local one). `num_gpus` is the share of a GPU of each
-    network: the actor's own, or each replica's.
+    network: the actor's own, or each replica's. `log` is a file for what another process than the driver has
+    to warn of.
     """
 
     source: Source
@@ -30,6 +31,7 @@ class TeacherSetup:
     decimals: int | None = None
     replicas: int = 1
     num_gpus: float = 0.0
+    log: Path | None = None
 
     @property
     def device(self) -> str:

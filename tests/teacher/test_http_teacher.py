@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from raysys.space.load import apply_overrides, load_space
 from raysys.space.schema import HttpSpec
 from raysys.teacher.http import HttpSource, HttpTeacher
 from raysys.teacher.infer_v2 import LENGTH_HEADER, InferRequest, Tensor, decode_request, encode_response
+from raysys.teacher.setup import TeacherSetup
 
 TASK = Task("small", (3, 2, 4), 10, False)
 KEY = "sk-0123456789abcdef"
@@ -778,3 +780,15 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     with Setup(server) as setup:
         assert setup.labels(pictures(1)) == [0]
+
+
+@pytest.mark.slow
+def test_what_an_actor_has_to_wait_for_is_in_the_log(server: Server, tmp_path: Path, local_ray: None) -> None:
+    from raysys.teacher.actor import ActorOracle, start_teacher  # Ray takes seconds to import
+
+    server.script = [reply({"error": "busy"}, 429)]
+    source = HttpSource(HttpSpec(url=server.url, model="small"), TASK, "hard", "run-1a2b")
+    log = tmp_path / "raysys.log"
+    handle = start_teacher(TeacherSetup(source, TASK, "hard", tmp_path / "ledger", log=log))
+    ActorOracle(handle, "u00000", 10).ask(pictures(3), 0)
+    assert "/infer: HTTP 429 Too Many Requests: busy; next attempt in 1 s" in log.read_text()

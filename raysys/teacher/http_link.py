@@ -49,7 +49,7 @@ class Failure(Exception):
 
     why: str
     what: str = "does not answer"
-    hint: str = "see that it runs, and that teacher.http says where"
+    hint: str = "see that it runs, and that teacher.http says where (if it moved: --teacher-url)"
     served: bool = True
     again: bool = False
     wait: float = 0.0

@@ -1,5 +1,7 @@
 """A torch module as a black box: uint8 images in, top-1 labels and probabilities out."""
 
+from threading import Lock
+
 import numpy as np
 import torch
 from torch import nn
@@ -12,15 +14,19 @@ MAX_ROWS = 1024
 
 
 class TorchTeacher:
-    """A `Backend` around a module that maps float32 (n, c, h, w) in [0, 1] to logits (n, classes)."""
+    """A `Backend` around a module that maps float32 (n, c, h, w) in [0, 1] to logits (n, classes).
 
-    lanes = 1
+    One forward at a time; of its two lanes one is checked, joined and recorded while the other computes.
+    """
+
+    lanes = 2
     max_rows = MAX_ROWS
 
     def __init__(self, module: nn.Module, device: str = "cpu", chunk: int = 128) -> None:
         self._module = module.to(device).eval()
         self._device = device
         self._chunk = chunk
+        self._forward = Lock()
 
     def predict(self, images: Images, meter: Meter) -> Response:
         """See `Backend.predict`."""
@@ -34,8 +40,9 @@ class TorchTeacher:
     def answer(self, images: Images) -> Response:
         """Answer uint8 (n, c, h, w) that nobody counts, a cache's worth of images at a time."""
         parts = []
-        for start in range(0, len(images), self._chunk):
-            part = torch.tensor(images[start : start + self._chunk], device=self._device)
-            parts.append(self._module(part.float() / 255).softmax(dim=1).cpu().numpy())
+        with self._forward:
+            for start in range(0, len(images), self._chunk):
+                part = torch.tensor(images[start : start + self._chunk], device=self._device)
+                parts.append(self._module(part.float() / 255).softmax(dim=1).cpu().numpy())
         probabilities = np.concatenate(parts)
         return Response(probabilities.argmax(axis=1).astype(np.int64), probabilities)

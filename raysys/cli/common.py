@@ -56,7 +56,7 @@ def chosen_space(
     It is checked against its method and data set. Raises UsageError, SpaceError.
     """
     from raysys.cluster.plan import check_space
-    from raysys.distill.options import OPTIONS, parse_options
+    from raysys.distill.options import method_options
     from raysys.space import load
 
     if name is None:
@@ -64,10 +64,7 @@ def chosen_space(
     space = load.load_space(name)
     if smoke:
         space = load.smoke(space)
-    method = flags.get("method") or space.method
-    if method not in OPTIONS:
-        parse_options(method, {})
-    known = OPTIONS[method].model_fields
+    known = method_options(flags.get("method") or space.method).model_fields
     for file in files or []:
         space = load.apply_overrides(space, load.read_overrides(file), known, str(file))
     given = {key: value for key, value in flags.items() if value is not None}

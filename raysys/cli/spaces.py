@@ -47,17 +47,17 @@ def _as_json(space: "Space") -> dict[str, Any]:
 
 
 def _defaults(space: "Space") -> dict[str, Any]:
-    from raysys.distill.options import OPTIONS
+    from raysys.distill.options import method_options
 
-    fields = OPTIONS[space.method].model_fields
+    fields = method_options(space.method).model_fields
     return {name: field.default for name, field in fields.items()}
 
 
 def _show(space: "Space") -> None:
     from raysys.cluster.plan import most_held_out
-    from raysys.distill.options import OPTIONS
+    from raysys.distill.options import method_options
 
-    fields = OPTIONS[space.method].model_fields
+    fields = method_options(space.method).model_fields
     teacher, most = space.teacher, most_held_out(space)
     held_out = "" if most is None else f", at most {most:,} held-out images"
     objectives = ", ".join(f"{one.direction} {one.name}" for one in space.objectives)

@@ -70,6 +70,8 @@ def trial(
         wanted = _first(chosen, 0 if seed is None else seed)
     path = common.run_path(storage, name, chosen.name, "-trial")
     record = _run(path, chosen, wanted, common.data_root_or_default(data_root))
+    if record.error:
+        output.warning(record.error)
     if json:
         told = {name: getattr(wanted, name) for name in ("uid", "method", "response", "seed")}
         told |= {name: getattr(record, name) for name in RESULTS}

@@ -296,6 +296,8 @@ def _summary(path: Path, ended: "Ended", json: bool) -> None:
         output.result(f"trials: {told}; queries charged: {snapshot.charged:,}, evaluation included{cost}")
     for error, count in snapshot.failures().items():
         output.warning(f"{count} trial(s) failed: {error}", hint=f"raysys show {path}")
+    for uid, note in snapshot.notes().items():
+        output.warning(f"{uid} {note}")
     if ended.reason:
         output.note(f"ended early: {ended.reason}")
     quoted = shlex.quote(str(path))

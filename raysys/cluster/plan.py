@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import combinations, product
 
 from raysys.data.datasets import DATASETS, SYNTHETIC, dataset_info
-from raysys.distill.options import parse_options
+from raysys.distill.options import check_response, method_options, parse_options
 from raysys.errors import SpaceError, UsageError
 from raysys.fronts.objectives import AGREEMENT, TESTED, score
 from raysys.records import Scalar, Task
@@ -36,12 +36,24 @@ def check_space(space: Space) -> Task:
         )
     if space.dataset == SYNTHETIC:
         check_without_labels(space)
+    _check_method(space)
     for what, values in _candidates(space):
         try:
             parse_options(space.method, {**space.options, **values}).check_task(task)
         except UsageError as error:
             raise SpaceError(f"space {space.name}: {what}: {error.what}", error.why, error.hint) from None
     return task
+
+
+def _check_method(space: Space) -> None:
+    try:
+        check_response(space.method, space.response)
+    except UsageError as error:
+        raise SpaceError(f"space {space.name}: {error.what}", error.why, error.hint) from None
+    if space.dataset == SYNTHETIC and method_options(space.method).needs_images:
+        raise SpaceError(
+            f"space {space.name}: method {space.method} needs real images, data set {SYNTHETIC} has none"
+        )
 
 
 def check_without_labels(space: Space) -> None:

@@ -7,8 +7,10 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from raysys.distill.collapse import CollapseDetector
+from raysys.distill.options import MethodOptions
 from raysys.oracle import Images, Response
-from raysys.records import Task
+from raysys.records import Task, TrialConfig
 
 
 @dataclass(frozen=True)
@@ -38,19 +40,36 @@ class Requests(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a method is given besides its options; the options in `config` are these, not yet checked.
+
+    `images`: real training images, uint8 (n, c, h, w), without labels; None unless the method's options
+    declare `needs_images`. `device` is where it computes, `cpu` or `cuda`.
+    """
+
+    config: TrialConfig
+    task: Task
+    requests: Requests
+    device: str = "cpu"
+    images: Images | None = None
+
+
 class Method(ABC):
     """A distillation algorithm as a resumable loop.
 
-    Guarantees that each method keeps: it sees no real image; it asks through `ask` only; all its randomness
+    It is built with a `Setting` and its options. Guarantees that each method keeps: it sees no real image
+    but those it declares; it asks through `ask` only, and no more once `remaining` is 0; all its randomness
     comes from its seed; when `run` yields, `state_dict` is complete: a new object that loads it and runs
     makes the same requests, with the same sequence numbers, and ends with the same student, bit for bit
     (where floating point differs, on another machine, `Requests` still repeats what was asked).
     """
 
-    def __init__(self, task: Task, requests: Requests, budget: int) -> None:
-        self.task = task
-        self._requests = requests
-        self._budget = budget
+    def __init__(self, setting: Setting, options: MethodOptions) -> None:
+        self.task = setting.task
+        self._requests = setting.requests
+        self._budget = options.query_budget
+        self._collapse = CollapseDetector(setting.task.num_classes)
         self.queries = 0
         self._sequence = 0
         self._exhausted = False
@@ -71,24 +90,37 @@ class Method(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers, strings, lists and dicts only: it is stored without pickle."""
-        return {"queries": self.queries, "sequence": self._sequence, "exhausted": self._exhausted}
+        return {
+            "queries": self.queries,
+            "sequence": self._sequence,
+            "exhausted": self._exhausted,
+            "collapse": self._collapse.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()` of an object with the same config."""
         self.queries, self._sequence = state["queries"], state["sequence"]
         self._exhausted = state["exhausted"]
+        self._collapse.load_state_dict(state["collapse"])
+
+    @property
+    def note(self) -> str:
+        """Why no more is asked although the budget would allow it, for a person; else nothing."""
+        collapsed = self._collapse.note
+        return collapsed and f"{collapsed}; {self._budget - self.queries:,} queries were not spent"
 
     @property
     def remaining(self) -> int:
-        """Images that may still be asked, as far as the method knows."""
-        return 0 if self._exhausted else self._budget - self.queries
+        """Images that may still be asked, as far as the method knows: none once the answers collapsed."""
+        return 0 if self._exhausted or self.note else self._budget - self.queries
 
     def ask(self, images: Images) -> Asked | None:
         """What was asked and answered, see `Requests.ask`; after None no more will be asked."""
-        asked = self._requests.ask(images, self._sequence)
+        asked = None if self.note else self._requests.ask(images, self._sequence)
         if asked is None:
             self._exhausted = True
             return None
         self._sequence += 1
         self.queries += len(asked.images)
+        self._collapse.saw(asked.response)
         return asked

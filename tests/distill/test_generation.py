@@ -6,8 +6,8 @@ from tiny_trial import TASK, linear
 
 from raysys.data.augment import augment
 from raysys.distill.generation import VIEW_STRENGTH, generate
+from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.losses import one_hot, soft_cross_entropy
-from raysys.distill.options import IdealOptions
 from raysys.models.classifiers import build_classifier
 from raysys.models.generators import Generator, reset
 from raysys.models.weights import state_sha256

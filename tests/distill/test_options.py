@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from raysys.distill.options import IdealOptions, parse_options
+from raysys.distill.ideal_options import IdealOptions
+from raysys.distill.options import parse_options
 from raysys.errors import UsageError
 from raysys.records import Task
 
@@ -62,7 +63,9 @@ def test_a_budget_holds_at_least_one_batch() -> None:
 def test_unknown_names_come_with_the_nearest_known() -> None:
     with pytest.raises(UsageError, match=r"unknown option 'qery_budget'(?s:.*)did you mean: query_budget\?"):
         parse_options("ideal", {"qery_budget": 100})
-    with pytest.raises(UsageError, match=r"unknown method 'idaal'\n  known: ideal\n  did you mean: ideal\?"):
+    with pytest.raises(
+        UsageError, match=r"unknown method 'idaal'\n  known: ideal, noise\n  did you mean: ideal\?"
+    ):
         parse_options("idaal", {})
 
 

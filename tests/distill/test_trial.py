@@ -338,7 +338,7 @@ def checked(content: object) -> bytes:
 def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
     with (
         Door(tmp_path) as door,
-        pytest.raises(CorruptRunError, match=r"has version 99, this raysys reads 1\n"),
+        pytest.raises(CorruptRunError, match=r"has version 99, this raysys reads 2\n"),
     ):
         train(door, config(), MemoryKeeper(checked({"version": 99})))
 

@@ -106,8 +106,10 @@ class Method(ABC):
     @property
     def note(self) -> str:
         """Why no more is asked although the budget would allow it, for a person; else nothing."""
-        collapsed = self._collapse.note
-        return collapsed and f"{collapsed}; {self._budget - self.queries:,} queries were not spent"
+        if not (collapsed := self._collapse.note):
+            return ""
+        left = self._budget - self.queries
+        return f"{collapsed}; {left:,} of {self._budget:,} queries were left unspent"
 
     @property
     def remaining(self) -> int:

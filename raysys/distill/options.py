@@ -67,15 +67,18 @@ class StudentOptions(MethodOptions):
 
 
 @cache
-def _known() -> dict[str, EntryPoint]:
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}  # reads every package's metadata
+
+
+def known_methods() -> dict[str, EntryPoint]:
     """The methods by name; a shipped one keeps its name."""
-    shipped = {name: EntryPoint(name, value, GROUP) for name, value in METHODS.items()}
-    return {**{point.name: point for point in entry_points(group=GROUP)}, **shipped}
+    return {**_installed(), **{name: EntryPoint(name, value, GROUP) for name, value in METHODS.items()}}
 
 
 def method_options(method: str) -> type[MethodOptions]:
     """The options of the method of that name. Raises UsageError: an unknown name, a broken package."""
-    known = _known()
+    known = known_methods()
     if method not in known:
         raise UsageError(f"unknown method {method!r}", f"known: {', '.join(known)}", nearest(method, known))
     try:

@@ -66,8 +66,10 @@ PUBLISHED_MBD = Steps(candidates=201, bisections=20, rounds=88)
 """About the release's cap of 20,000 queries a row, which is 180,000 for a sample of ten classes."""
 SMALL_BD = Steps(candidates=3, bisections=8)
 """At most 27 queries a row."""
-SMALL_MBD = Steps(candidates=3, bisections=8, rounds=5, neighbours=20)
-"""At most 192 queries a row."""
+SMALL_MBD = Steps(candidates=3, bisections=8, rounds=3, neighbours=20)
+"""At most 126 queries a row. More make shorter distances but no better soft labels: on 16 digits and a small
+network their rank correlation with its logits was 0.72 for SD, 0.77 for BD at 17 queries a row, 0.83 for MBD at
+115, and 0.83 at 800 and at 4,500; mean distances were 3.0, 1.67, 1.33, 1.06 and 1 times the last."""
 
 
 @dataclass

@@ -164,7 +164,7 @@ def test_descent_costs_what_the_formula_says() -> None:
 
 def test_the_published_steps_are_about_20000_queries_a_row() -> None:
     assert 0.95 < PUBLISHED_MBD.rounds * PUBLISHED_MBD.round_queries() / 20_000 < 1
-    assert SMALL_MBD.most_queries() == 3 * 9 + 5 * (20 + 5 + 8) == 192
+    assert SMALL_MBD.most_queries() == 3 * 9 + 3 * (20 + 5 + 8) == 126
 
 
 def test_equal_generators_ask_equal_images() -> None:

@@ -68,8 +68,8 @@ SMALL_BD = Steps(candidates=3, bisections=8)
 """At most 27 queries a row."""
 SMALL_MBD = Steps(candidates=3, bisections=8, rounds=3, neighbours=20)
 """At most 126 queries a row. More make shorter distances but no better soft labels: on 16 digits and a small
-network their rank correlation with its logits was 0.72 for SD, 0.77 for BD at 17 queries a row, 0.83 for MBD at
-115, and 0.83 at 800 and at 4,500; mean distances were 3.0, 1.67, 1.33, 1.06 and 1 times the last."""
+network their rank correlation with its logits was 0.72 for SD, 0.77 for BD at 17 queries a row, 0.83 for MBD
+at 115, and 0.83 at 800 and at 4,500; mean distances were 3.0, 1.67, 1.33, 1.06 and 1 times the last."""
 
 
 @dataclass

@@ -57,6 +57,7 @@ def tune(
     space: common.SpaceName = None,
     trials: Annotated[int | None, typer.Option(min=1, help="trials [default: the space's]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of the whole run")] = 0,
+    preset: common.Preset = None,
     method: common.Method = None,
     response: common.ResponseKind = None,
     queries_per_trial: common.PerTrial = None,
@@ -116,7 +117,7 @@ def tune(
             "resources.gpus_per_trial": gpus_per_trial,
             **common.behind_http(teacher_url, teacher_model),
         }
-        chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial)
+        chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial, preset)
         path = common.run_path(storage, name, chosen.name, "-smoke" if smoke else "")
         if print_config:
             return _print_config(chosen)

@@ -28,7 +28,7 @@ def run_one(
     on_reports: Callable[[Sequence[Report]], None],
     clock: Callable[[], float],
     device: str,
-    images: Images | None,
+    images: Images | None = None,
 ) -> Delivered:
     """Run a trial from wherever its files say it stands, and save its student.
 

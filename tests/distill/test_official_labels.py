@@ -1,6 +1,7 @@
 """`ideal` as released: in each epoch every image is asked anew, and charged each time."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_an_epoch_asks_each_image_or_its_mirror_whatever_the_task_allows(tmp_pat
     requests, _, _ = asked(tmp_path, epochs=4)
     epochs = [np.concatenate(requests[start:end]) for start, end in [(0, 1), (1, 3), (3, 6), (6, 10)]]
     plain = mirrored = 0
-    for before, after in zip(epochs, epochs[1:], strict=False):
+    for before, after in pairwise(epochs):
         views = {image.tobytes() for image in after}
         for image in before:
             same, turned = image.tobytes() in views, image[..., ::-1].tobytes() in views

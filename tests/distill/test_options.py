@@ -17,7 +17,7 @@ def fields(method: str) -> dict[str, Any]:
 def out_of_range() -> list[tuple[str, str, Any]]:
     """Every option just outside of each of its limits, and with a value of another type."""
     cases: list[tuple[str, str, Any]] = []
-    for method, name, field in ((method, *one) for method in METHODS for one in fields(method).items()):
+    for method, name, field in ((known, *one) for known in METHODS for one in fields(known).items()):
         if "minimum" in field:
             cases.append((method, name, field["minimum"] - 1))
         if "maximum" in field:

@@ -39,7 +39,9 @@ def test_a_method_that_declares_nothing_sees_no_image(tmp_path: Path) -> None:
 def test_a_soft_method_on_a_hard_teacher_is_refused_before_any_query(tmp_path: Path) -> None:
     line = CutOff()
     with Door(tmp_path) as door:
-        with pytest.raises(UsageError, match="method soft cannot learn from a teacher that is hard") as caught:
+        with pytest.raises(
+            UsageError, match="method soft cannot learn from a teacher that is hard"
+        ) as caught:
             train(door, config(method="soft"), wrap=line)
         assert "--response soft" in caught.value.hint
         assert line.calls == 0
@@ -66,7 +68,7 @@ def test_a_method_that_cannot_be_loaded_is_told(
 
 
 def test_a_method_whose_class_is_missing_is_told(tmp_path: Path) -> None:
-    with Door(tmp_path) as door, pytest.raises(UsageError, match="method lost cannot be loaded\n.*Nowhere"):
+    with Door(tmp_path) as door, pytest.raises(UsageError, match=r"method lost cannot be loaded\n.*Nowhere"):
         train(door, config(method="lost"))
 
 

@@ -9,7 +9,9 @@ from raysys.oracle import Response
 SHARE = 0.99
 """Answers of one class, as a share, that tell nothing any more."""
 IMAGES = 500
-"""Answers that must show it."""
+"""Answers that must show it, at least."""
+PATIENCE = 0.1
+"""Share of the query budget that must show it: a generator needs more time where the budget gives it more."""
 REQUESTS = 2
 """Requests that must show it: a method may learn from the first."""
 
@@ -18,11 +20,12 @@ class CollapseDetector:
     """Counts the classes of the latest answers.
 
     Requests are taken together for as long as one class has `SHARE` of all their answers; one that ends
-    this starts anew. The teacher's answers have collapsed when at least `REQUESTS` requests of at least
-    `IMAGES` images together are taken so.
+    this starts anew. The teacher's answers have collapsed when at least `REQUESTS` requests are taken so, and
+    their images are at least `IMAGES` and at least `PATIENCE` of the budget.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, query_budget: int) -> None:
+        self._least = max(IMAGES, PATIENCE * query_budget)
         self._counts = np.zeros(num_classes, np.int64)
         self._requests = 0
 
@@ -41,7 +44,7 @@ class CollapseDetector:
     def note(self) -> str:
         """What has collapsed, or nothing."""
         images = int(self._counts.sum())
-        if images < IMAGES or self._requests < REQUESTS:
+        if images < self._least or self._requests < REQUESTS:
             return ""
         top = int(self._counts.argmax())
         share = self._counts[top] / images

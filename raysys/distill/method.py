@@ -69,7 +69,7 @@ class Method(ABC):
         self.task = setting.task
         self._requests = setting.requests
         self._budget = options.query_budget
-        self._collapse = CollapseDetector(setting.task.num_classes)
+        self._collapse = CollapseDetector(setting.task.num_classes, options.query_budget)
         self.queries = 0
         self._sequence = 0
         self._exhausted = False

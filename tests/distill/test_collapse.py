@@ -44,15 +44,24 @@ def answers(*counts: int) -> Response:
 def test_two_requests_of_500_answers_with_99_percent_of_one_class_are_a_collapse(
     requests: list[Response], collapsed: bool
 ) -> None:
-    detector, resumed = CollapseDetector(4), CollapseDetector(4)
+    detector, resumed = CollapseDetector(4, 5000), CollapseDetector(4, 5000)
     for response in requests:
         detector.saw(response)
         resumed.saw(response)
-        restored = CollapseDetector(4)
+        restored = CollapseDetector(4, 5000)
         restored.load_state_dict(resumed.state_dict())
         resumed = restored
     assert bool(detector.note) == collapsed
     assert resumed.note == detector.note
+
+
+def test_a_large_budget_is_patient_for_a_tenth() -> None:
+    detector = CollapseDetector(4, 20_000)
+    for _ in range(7):
+        detector.saw(answers(250))
+        assert not detector.note
+    detector.saw(answers(250))
+    assert "class 0 to 100.0% of the last 2,000 images" in detector.note
 
 
 def one_class() -> TorchTeacher:

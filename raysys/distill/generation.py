@@ -26,7 +26,7 @@ def generate(
     in eval mode and keeps its weights; `rng` is a CPU generator.
 
     Deviations from the release, all optional: z may be optimised too (`latent_lr`), smoothed targets, the
-    batch-marginal entropy, a generator that is not reset. With `labels` official the view is the released crop.
+    batch-marginal entropy, a generator that is not reset. With official labels the view is the released crop.
     """
     device = next(student.parameters()).device
     if options.reset_generator:

@@ -99,7 +99,10 @@ class Report:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One row of the trials table; `None` where a value does not exist (yet)."""
+    """One row of the trials table; `None` where a value does not exist (yet).
+
+    `error` says why a trial failed; of a finished one, why it asked less than its budget allowed.
+    """
 
     uid: str
     attempt: int

@@ -20,17 +20,17 @@ from raysys.teacher.service import Caps, LocalOracle, TeacherService
 
 TASK = Task("digits", (1, 8, 8), 10, False)
 
+STUDENT: dict[str, Any] = {"query_budget": 50, "passes": 1, "final_passes": 2, "train_batch": 16}
+
 OPTIONS: dict[str, Any] = {
-    "query_budget": 50,
+    **STUDENT,
     "batch_size": 20,
     "epochs": 3,
     "g_steps": 2,
     "g_width": 8,
     "latent_dim": 8,
-    "passes": 1,
-    "final_passes": 2,
-    "train_batch": 16,
 }
+"""Those of `ideal`."""
 
 
 def pictures(n: int, seed: int = 0) -> Images:
@@ -153,9 +153,12 @@ class CutOff:
         return reply
 
 
-def config(seed: int = 0, response: str = "hard", student: str = "mlp", **options: Any) -> TrialConfig:
-    complete = parse_options("ideal", {**OPTIONS, **options}).model_dump()
-    return TrialConfig("u00000", "ideal", response, student, seed, complete)
+def config(
+    seed: int = 0, response: str = "hard", student: str = "mlp", method: str = "ideal", **options: Any
+) -> TrialConfig:
+    small = OPTIONS if method == "ideal" else STUDENT
+    complete = parse_options(method, {**small, **options}).model_dump()
+    return TrialConfig("u00000", method, response, student, seed, complete)
 
 
 def held_out(n: int = 20) -> EvalSet:
@@ -169,6 +172,7 @@ def train(
     what: TrialConfig,
     keeper: MemoryKeeper | None = None,
     wrap: Callable[[Oracle], Oracle] = lambda oracle: oracle,
+    images: Images | None = None,
 ) -> Outcome:
     """A trial at the door; `wrap` may stand between them."""
     oracle = wrap(LocalOracle(door.service, what.uid, int(what.options["query_budget"])))
@@ -177,7 +181,8 @@ def train(
     def on_reports(reports: Sequence[Report]) -> None:
         seen.extend(reports)
 
-    outcome = run_trial(what, TASK, oracle, held_out(), keeper or MemoryKeeper(), on_reports, lambda: 0.0)
+    kept = keeper or MemoryKeeper()
+    outcome = run_trial(what, TASK, oracle, held_out(), kept, on_reports, lambda: 0.0, images=images)
     assert seen == list(outcome.reports), "each report is told once in a row"
     return outcome
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from raysys.space.schema import Space
 
 SpaceName = Annotated[str | None, typer.Option("--space", help="name of a shipped space, or a YAML file")]
+Preset = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="fix what the space's preset NAME says (raysys spaces NAME)"),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="fix a parameter, option or key")
 ]
@@ -50,29 +54,31 @@ def chosen_space(
     settings: Sequence[str] | None,
     flags: dict[str, Any],
     per_trial: int | None,
+    preset: str | None = None,
 ) -> "Space":
-    """The space with all that the command line changes: `-s` over flags over `-c` over `--smoke`.
+    """The space with all that the command line changes: `-s` over flags, `-c`, `--smoke` and the preset.
 
     It is checked against its method and data set. Raises UsageError, SpaceError.
     """
-    from raysys.cluster.plan import check_space
-    from raysys.distill.options import OPTIONS, parse_options
+    from raysys.cluster.plan import check_space, with_method, with_preset
+    from raysys.distill.options import method_options
     from raysys.space import load
 
     if name is None:
         raise UsageError("no space given", hint="use --space NAME; raysys spaces lists them")
     space = load.load_space(name)
+    if preset is not None:
+        space = with_preset(space, preset)
+    given = {key: value for key, value in flags.items() if value is not None}
+    layers = [(str(file), load.read_overrides(file)) for file in files or []]
+    layers += [("command line", given), ("-s", load.parse_settings(settings or []))]
+    methods = [str(overrides["method"]) for _, overrides in layers if "method" in overrides]
+    space = with_method(space, methods[-1] if methods else space.method)
+    known = method_options(space.method).model_fields
     if smoke:
         space = load.smoke(space)
-    method = flags.get("method") or space.method
-    if method not in OPTIONS:
-        parse_options(method, {})
-    known = OPTIONS[method].model_fields
-    for file in files or []:
-        space = load.apply_overrides(space, load.read_overrides(file), known, str(file))
-    given = {key: value for key, value in flags.items() if value is not None}
-    space = load.apply_overrides(space, given, known, "command line")
-    space = load.apply_overrides(space, load.parse_settings(settings or []), known, "-s")
+    for source, overrides in layers:
+        space = load.apply_overrides(space, {**overrides, "method": space.method}, known, source)
     if per_trial is not None:
         space = load.apply_overrides(space, {"query_budget": _capped(space, per_trial)}, known)
     check_space(space)

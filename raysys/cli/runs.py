@@ -93,11 +93,12 @@ def _show(snapshot: "Snapshot", json: bool) -> None:
 
     manifest = snapshot.manifest
     front = front_json(snapshot, run_front(snapshot))
-    failures = snapshot.failures()
+    failures, notes = snapshot.failures(), snapshot.notes()
     if json:
+        told = {"failures": failures, "notes": notes}
         queries = {"charged": snapshot.charged, "executed": manifest.executed}
         state = {"state": manifest.state, "trials": snapshot.counts(), "queries": queries}
-        output.print_json({**front, **state, "failures": failures, "skipped_parts": snapshot.skipped})
+        output.print_json({**front, **state, **told, "skipped_parts": snapshot.skipped})
         return
     cap = manifest.caps.get("queries")
     rows = [
@@ -114,6 +115,8 @@ def _show(snapshot: "Snapshot", json: bool) -> None:
     print_front(front)
     for error, count in failures.items():
         output.result(f"failed x{count}: {error}")
+    for uid, note in notes.items():
+        output.result(f"{uid} {note}")
 
 
 def _short_counts(counts: Mapping[TrialStatus, int]) -> str:

@@ -20,10 +20,12 @@ def spaces(
     if name is None:
         _list([load_space(known) for known in space_names()], json)
         return
-    from raysys.cluster.plan import check_space
+    from raysys.cluster.plan import check_space, with_preset
 
     space = load_space(name)
     check_space(space)
+    for preset in space.presets:
+        check_space(with_preset(space, preset))
     if json:
         output.print_json(_as_json(space))
     else:
@@ -47,17 +49,17 @@ def _as_json(space: "Space") -> dict[str, Any]:
 
 
 def _defaults(space: "Space") -> dict[str, Any]:
-    from raysys.distill.options import OPTIONS
+    from raysys.distill.options import method_options
 
-    fields = OPTIONS[space.method].model_fields
+    fields = method_options(space.method).model_fields
     return {name: field.default for name, field in fields.items()}
 
 
 def _show(space: "Space") -> None:
     from raysys.cluster.plan import most_held_out
-    from raysys.distill.options import OPTIONS
+    from raysys.distill.options import method_options
 
-    fields = OPTIONS[space.method].model_fields
+    fields = method_options(space.method).model_fields
     teacher, most = space.teacher, most_held_out(space)
     held_out = "" if most is None else f", at most {most:,} held-out images"
     objectives = ", ".join(f"{one.direction} {one.name}" for one in space.objectives)
@@ -84,6 +86,9 @@ def _show(space: "Space") -> None:
     for number, point in enumerate(space.points, start=1):
         values = ", ".join(f"{key}={_text(value)}" for key, value in point.values.items())
         output.result("", f"point {number}, {point.label}: {values}")
+    for preset, overrides in space.presets.items():
+        values = ", ".join(f"{key}={_text(value)}" for key, value in overrides.items())
+        output.result("", f"preset {preset}: {values}")
 
 
 def _source(teacher: "TeacherSpec") -> str:

@@ -31,6 +31,7 @@ def trial(
     seed: Annotated[
         int | None, typer.Option(min=0, help="the trial's seed [default: 0, or RUN:UID's]")
     ] = None,
+    preset: common.Preset = None,
     method: common.Method = None,
     response: common.ResponseKind = None,
     queries_per_trial: common.PerTrial = None,
@@ -52,7 +53,13 @@ def trial(
     threads of a trial of `tune` the student and the charges are the same.
     """
     if origin is not None:
-        given: dict[str, object] = {"--space": space, "--method": method, "--response": response}
+        given: dict[str, object] = {
+            "--space": space,
+            "--preset": preset,
+            "--method": method,
+            "--response": response,
+        }
+        given |= {"--preset": preset}
         given |= {"--queries-per-trial": queries_per_trial, "-s": settings, "-c": config}
         given |= {"--smoke": smoke, "--cpus-per-trial": cpus_per_trial}
         given |= {"--teacher-url": teacher_url, "--teacher-model": teacher_model}
@@ -66,10 +73,12 @@ def trial(
             raise UsageError("--trust-program needs --from RUN:UID")
         flags = {"method": method, "response": response, "resources.cpus_per_trial": cpus_per_trial}
         flags |= common.behind_http(teacher_url, teacher_model)
-        chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial)
+        chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial, preset)
         wanted = _first(chosen, 0 if seed is None else seed)
     path = common.run_path(storage, name, chosen.name, "-trial")
     record = _run(path, chosen, wanted, common.data_root_or_default(data_root))
+    if record.error:
+        output.warning(record.error)
     if json:
         told = {name: getattr(wanted, name) for name in ("uid", "method", "response", "seed")}
         told |= {name: getattr(record, name) for name in RESULTS}

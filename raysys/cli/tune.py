@@ -58,6 +58,7 @@ def tune(
     space: common.SpaceName = None,
     trials: Annotated[int | None, typer.Option(min=1, help="trials [default: the space's]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of the whole run")] = 0,
+    preset: common.Preset = None,
     method: common.Method = None,
     response: common.ResponseKind = None,
     queries_per_trial: common.PerTrial = None,
@@ -117,7 +118,7 @@ def tune(
             "resources.gpus_per_trial": gpus_per_trial,
             **common.behind_http(teacher_url, teacher_model),
         }
-        chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial)
+        chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial, preset)
         path = common.run_path(storage, name, chosen.name, "-smoke" if smoke else "")
         if print_config:
             return _print_config(chosen)
@@ -299,6 +300,8 @@ def _summary(path: Path, ended: "Ended", json: bool) -> None:
         output.result(f"trials: {told}; queries charged: {snapshot.charged:,}, evaluation included{cost}")
     for error, count in snapshot.failures().items():
         output.warning(f"{count} trial(s) failed: {error}", hint=f"raysys show {path}")
+    for uid, note in snapshot.notes().items():
+        output.warning(f"{uid} {note}")
     if ended.reason:
         output.note(f"ended early: {ended.reason}")
     quoted = shlex.quote(str(path))

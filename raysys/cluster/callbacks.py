@@ -37,7 +37,8 @@ class Recorder(Callback):
         match result.get("status"):
             case "finished":
                 self._ended.add(uid)
-                self._book.ended(uid, TrialStatus.FINISHED, weights_sha256=result["weights_sha256"])
+                note, sha256 = result["note"], result["weights_sha256"]
+                self._book.ended(uid, TrialStatus.FINISHED, error=note, weights_sha256=sha256)
             case "interrupted":
                 self._ended.add(uid)
                 self._book.troubled(uid, result["error"], result["exit_code"])

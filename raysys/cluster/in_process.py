@@ -89,8 +89,9 @@ def run_in_process(
             on_reports,
             time.monotonic,
             device,
+            problems.real_images(space, dataset),
         )
-        book.ended(config.uid, TrialStatus.FINISHED, weights_sha256=done.weights_sha256)
+        book.ended(config.uid, TrialStatus.FINISHED, error=done.note, weights_sha256=done.weights_sha256)
         reconcile(problem.teacher, service.count)
         finish(layout, manifest, book, problem.task, test, RunState.FINISHED)
     return book.records[config.uid]

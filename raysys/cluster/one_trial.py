@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from raysys.cluster.trial_files import TrialFiles
 from raysys.distill.trial import run_trial
-from raysys.oracle import Oracle
+from raysys.oracle import Images, Oracle
 from raysys.records import EvalSet, Report, Task, TrialConfig
 from raysys.store.layout import RunLayout
 
@@ -16,6 +16,7 @@ class Delivered:
 
     reports: Sequence[Report]
     weights_sha256: str
+    note: str
 
 
 def run_one(
@@ -27,10 +28,15 @@ def run_one(
     on_reports: Callable[[Sequence[Report]], None],
     clock: Callable[[], float],
     device: str,
+    images: Images | None = None,
 ) -> Delivered:
-    """Run a trial from wherever its files say it stands, and save its student."""
+    """Run a trial from wherever its files say it stands, and save its student.
+
+    `images`: see `raysys.distill.trial.run_trial`; `note`: see `raysys.distill.trial.Outcome`.
+    """
     files = TrialFiles(layout, config.uid)
     attempt = files.next_attempt()
     oracle = open_oracle(config.uid, int(config.options["query_budget"]), attempt)
-    outcome = run_trial(config, task, oracle, val, files, on_reports, clock, attempt, device)
-    return Delivered(outcome.reports, files.save_student(outcome.student, config))
+    outcome = run_trial(config, task, oracle, val, files, on_reports, clock, attempt, device, images)
+    sha256 = files.save_student(outcome.student, config)
+    return Delivered(outcome.reports, sha256, outcome.note)

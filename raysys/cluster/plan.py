@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from itertools import combinations, product
 
 from raysys.data.datasets import DATASETS, SYNTHETIC, dataset_info
-from raysys.distill.options import parse_options
-from raysys.errors import SpaceError, UsageError
+from raysys.distill.options import check_response, method_options, parse_options
+from raysys.errors import SpaceError, UsageError, nearest
 from raysys.fronts.objectives import AGREEMENT, TESTED, score
 from raysys.records import Scalar, Task
+from raysys.space.load import apply_overrides, for_method
 from raysys.space.schema import Space
 
 OBJECTIVES = [{(name, "maximize"), ("queries", "minimize")} for name in TESTED]
@@ -36,12 +37,42 @@ def check_space(space: Space) -> Task:
         )
     if space.dataset == SYNTHETIC:
         check_without_labels(space)
+    _check_method(space)
     for what, values in _candidates(space):
         try:
             parse_options(space.method, {**space.options, **values}).check_task(task)
         except UsageError as error:
             raise SpaceError(f"space {space.name}: {what}: {error.what}", error.why, error.hint) from None
     return task
+
+
+def with_method(space: Space, method: str) -> Space:
+    """`space` for that method; what only its own one knows is left out. Raises UsageError."""
+    return space if method == space.method else for_method(space, method, method_options(method).model_fields)
+
+
+def with_preset(space: Space, name: str) -> Space:
+    """`space` with what its preset fixes, perhaps for another method. Raises UsageError, SpaceError."""
+    if name not in space.presets:
+        known = ", ".join(space.presets) or "none"
+        raise UsageError(
+            f"space {space.name} has no preset {name!r}", f"known: {known}", nearest(name, space.presets)
+        )
+    overrides = space.presets[name]
+    chosen = with_method(space, str(overrides.get("method", space.method)))
+    known_options = method_options(chosen.method).model_fields
+    return apply_overrides(chosen, overrides, known_options, f"preset {name}")
+
+
+def _check_method(space: Space) -> None:
+    try:
+        check_response(space.method, space.response)
+    except UsageError as error:
+        raise SpaceError(f"space {space.name}: {error.what}", error.why, error.hint) from None
+    if space.dataset == SYNTHETIC and method_options(space.method).needs_images:
+        raise SpaceError(
+            f"space {space.name}: method {space.method} needs real images, data set {SYNTHETIC} has none"
+        )
 
 
 def check_without_labels(space: Space) -> None:

@@ -17,7 +17,7 @@ from raysys.data.datasets import SYNTHETIC, Dataset, held_out_only, load_dataset
 from raysys.data.splits import split_val_test
 from raysys.distill.method import REQUEST_ROWS
 from raysys.distill.noise import structured_noise
-from raysys.distill.options import parse_options
+from raysys.distill.options import method_options, parse_options
 from raysys.errors import DataError, RaysysError
 from raysys.fronts.hypervolume import Reference
 from raysys.fronts.objectives import Objective
@@ -48,7 +48,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Problem:
-    """The teacher and the held-out images of a run. No trial ever sees a training image."""
+    """The teacher and the held-out images of a run. Of training images it knows nothing."""
 
     task: Task
     teacher: Source
@@ -82,7 +82,23 @@ def read_dataset(space: Space, task: Task, data_root: Path, download: bool = Fal
     if dataset.test_labels is None:
         check_without_labels(space)
     held_out(space, dataset)  # what is wrong with it is told now, before any work
+    real_images(space, dataset)
     return dataset
+
+
+def real_images(space: Space, dataset: Dataset) -> Images | None:
+    """The training images, without labels, for a method that needs real ones; None for any other.
+
+    Raises DataError when there are none.
+    """
+    if not method_options(space.method).needs_images:
+        return None
+    if not len(dataset.train_images):
+        raise DataError(
+            f"method {space.method} needs real images, data set {dataset.name} has no training images",
+            hint="use a data set with a training split, or another method",
+        )
+    return dataset.train_images
 
 
 def held_out(space: Space, dataset: Dataset) -> tuple[HeldOut, HeldOut]:

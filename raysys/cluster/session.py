@@ -164,7 +164,8 @@ class Session:
         each = self._space.resources
         threads = problems.threads(self._space)
         gpu = "cuda" if each.gpus_per_trial else "cpu"  # the worker's, not this machine's
-        context = TrialContext(str(self._layout.root), problem.task, val, teacher, threads, gpu)
+        images = problems.real_images(self._space, self._dataset)
+        context = TrialContext(str(self._layout.root), problem.task, val, teacher, threads, gpu, images)
         held = {"CPU": each.cpus_per_trial, "GPU": each.gpus_per_trial}
         return tune.with_resources(tune.with_parameters(trainable, context=context), held)
 

@@ -10,6 +10,7 @@ from ray import tune
 
 from raysys.cluster.one_trial import run_one
 from raysys.errors import StorageError, UnreachableError
+from raysys.oracle import Images
 from raysys.records import EvalSet, Report, Task, TrialConfig
 from raysys.store.layout import RunLayout
 from raysys.teacher.actor import ActorOracle, Handle
@@ -17,7 +18,7 @@ from raysys.teacher.actor import ActorOracle, Handle
 
 @dataclass(frozen=True)
 class TrialContext:
-    """What every trial of a run gets: nothing of it is a real training image."""
+    """What every trial of a run gets; `images`, real ones, only where the method needs them."""
 
     root: str
     task: Task
@@ -25,6 +26,7 @@ class TrialContext:
     teacher: Handle
     threads: int
     device: str
+    images: Images | None
 
 
 def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
@@ -45,6 +47,7 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
             send,
             time.monotonic,
             context.device,
+            context.images,
         )
     except (StorageError, UnreachableError) as error:
         # Not the trial's fault: the run should end, and a resume go on with the trial.
@@ -52,7 +55,8 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
         tune.report({"uid": trial.uid, "reports": [], "status": "interrupted", **why})
         return
     last = _result(outcome.reports[-1:])
-    tune.report({**last, "status": "finished", "weights_sha256": outcome.weights_sha256})
+    ended = {"status": "finished", "note": outcome.note, "weights_sha256": outcome.weights_sha256}
+    tune.report({**last, **ended})
 
 
 def _result(reports: Sequence[Report]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Label-safe batched augmentation, for the teacher's training and for the student's pool."""
+"""Batched augmentation: label-safe for the teacher's training and the student's pool, and as IDEAL crops."""
 
 import math
 
@@ -34,3 +34,21 @@ def augment(images: Tensor, strength: float, flip: bool, rng: torch.Generator) -
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     # Interpolation weights sum to 1 only up to rounding.
     return F.grid_sample(images, grid, align_corners=False).clamp(0, 1)
+
+
+def flip_and_crop(images: Tensor, padding: int, rng: torch.Generator) -> Tensor:
+    """Mirror each image half of the time; pad it with black and crop it back at a random place.
+
+    `images` float (n, c, h, w); `padding` in pixels on each side, 0 only mirrors. What a mirrored image shows
+    may be of another class, as of digits. `rng` is a CPU generator. Differentiable in `images`.
+    """
+    n, channels, height, width = images.shape
+    mirrored = (torch.rand(n, 1, 1, 1, generator=rng) < 0.5).to(images.device)
+    images = torch.where(mirrored, images.flip(3), images)
+    if not padding:
+        return images
+    down, right = torch.randint(2 * padding + 1, (2, n, 1), generator=rng)
+    rows = (down + torch.arange(height)).view(n, 1, height, 1)
+    columns = (right + torch.arange(width)).view(n, 1, 1, width)
+    which, channel = torch.arange(n).view(n, 1, 1, 1), torch.arange(channels).view(1, channels, 1, 1)
+    return F.pad(images, (padding,) * 4)[which, channel, rows, columns]

@@ -3,15 +3,17 @@
 import torch
 from torch import Tensor, nn
 
-from raysys.data.augment import augment
+from raysys.data.augment import augment, flip_and_crop
+from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.losses import batch_marginal_entropy, one_hot, per_sample_entropy, soft_cross_entropy
-from raysys.distill.options import IdealOptions
 from raysys.models.generators import Generator, reset
 from raysys.records import Task
 
 VIEW_STRENGTH = 0.5
-"""Augmentation of the student's view while the generator trains: the release crops with 4 pixels of
-padding and flips; ours shifts, turns and zooms a little, and flips only where the task allows it."""
+"""Augmentation of the student's view while the generator trains: it shifts, turns and zooms a little, and
+flips only where the task allows it."""
+CROP_PADDING = 4
+"""Pixels of padding before the release crops; in this view it crops and flips on every data set."""
 
 
 def generate(
@@ -24,7 +26,7 @@ def generate(
     in eval mode and keeps its weights; `rng` is a CPU generator.
 
     Deviations from the release, all optional: z may be optimised too (`latent_lr`), smoothed targets, the
-    batch-marginal entropy, a generator that is not reset.
+    batch-marginal entropy, a generator that is not reset. With official labels the view is the released crop.
     """
     device = next(student.parameters()).device
     if options.reset_generator:
@@ -46,7 +48,11 @@ def generate(
     best_loss = torch.tensor(float("inf"), device=device)
     for _ in range(options.g_steps):
         images = generator(z)
-        logits = student(augment(images, VIEW_STRENGTH, task.flip, rng))
+        if options.labels == "official":
+            view = flip_and_crop(images, CROP_PADDING, rng)
+        else:
+            view = augment(images, VIEW_STRENGTH, task.flip, rng)
+        logits = student(view)
         loss = soft_cross_entropy(logits, targets) + options.entropy_weight * entropy(logits)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -1,194 +1,123 @@
 """IDEAL: query-efficient data-free learning from black-box models (Zhang, Chen, Lyu, ICLR 2023).
 
-Each epoch has a generation stage that asks nothing (`generation`), then a distillation stage. The released
-code re-augments and re-asks its whole pool in every epoch, B * E * (E + 1) / 2 queries in E epochs; here an
-image is asked once and its label kept, as the paper claims, so that E epochs cost B * E. Also unlike the
-release: views are small rotations, zooms and shifts instead of crops, only flipped where the task allows it;
-SGD has Nesterov momentum; no checkpoint is chosen on the test set. Beyond the paper,
-each an option: structured noise for the first share of the budget, several passes an epoch, a long final
-phase with its own schedule, averaging, mixup, and generations that learn from the one before.
+Each epoch has a generation stage that asks nothing (`generation`), then a distillation stage. In E epochs
+with batches of B images,
+
+- `labels: once`, as the paper claims: an image is asked once and its label kept, so that the epochs cost
+  B * E queries;
+- `labels: official`, as the released code runs: in every epoch a new view of every image made so far is
+  asked, mirrored half of the time on any data set, and on CIFAR also cropped after padding by 4 pixels, so
+  that the epochs cost B * E * (E + 1) / 2 queries. Those of a warm-up are asked again, too: its W images
+  cost W * (E + 1). A pass is over the epoch's views; the release makes one, as mini-batches of B
+  (`passes` 1, `train_batch` B), without more augmentation (`augment` 0, `balance` off), and no final ones.
+
+Unlike the release, in both: SGD has Nesterov momentum; no checkpoint is chosen on the test set. Unlike it
+where labels are asked once: views are small rotations, zooms and shifts instead of crops, only flipped where
+the task allows it. Beyond the paper, each an option: structured noise for the first share of the budget, and
+the student recipe (`options.StudentOptions`).
 """
 
-import copy
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from raysys.data.augment import augment
-from raysys.distill.generation import generate
+from raysys.data.augment import augment, flip_and_crop
+from raysys.distill.generation import CROP_PADDING, generate
+from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.image_pool import ImagePool
-from raysys.distill.method import Method, Progress, Requests
-from raysys.distill.noise import structured_noise
-from raysys.distill.options import IdealOptions
-from raysys.distill.selection import pick
-from raysys.distill.student import StudentTrainer
-from raysys.models.classifiers import build_classifier
+from raysys.distill.method import Asked, Progress, Setting
+from raysys.distill.noise_rounds import NoiseRounds
+from raysys.distill.pooled import PooledMethod, samples, to_bytes
 from raysys.models.generators import Generator, reset
 from raysys.oracle import Images
-from raysys.records import Task, TrialConfig
-from raysys.seeding import part_seed
-
-FINAL_REPORTS = 5
-"""How often a final phase stops for a report and a checkpoint."""
-SAMPLES = 64
-"""Images of a batch that are shown."""
-NOISE_AT_ONCE = 4096
-"""Noise images made together; a warm-up of a large budget would not fit into memory."""
 
 
-class Ideal(Method):
-    """Method `ideal`; the loop's position is (warm-up round, epoch, generation, passes)."""
+class Ideal(PooledMethod):
+    """Method `ideal`: rounds of a warm-up, then epochs."""
 
-    def __init__(
-        self, config: TrialConfig, options: IdealOptions, task: Task, requests: Requests, device: str
-    ) -> None:
-        super().__init__(task, requests, options.query_budget)
-        self._config = config
+    def __init__(self, setting: Setting, options: IdealOptions) -> None:
+        super().__init__(setting, options)
         self._options = options
-        self._device = device
-        self._rng = torch.Generator().manual_seed(part_seed(config.seed, "ideal"))
-        self._round = 0
+        share = options.warmup_share
+        self._warm_up = NoiseRounds(
+            self,
+            share * options.query_budget,
+            options.warmup_rounds if share else 0,
+            options.warmup_candidates,
+            "structured",
+        )
         self._epoch = 0
-        self._generation = 0
-        self._in_final_phase = False
-        self._pool = ImagePool(task.image_shape, task.num_classes)
-        self._generator = Generator(task.image_shape, options.latent_dim, options.g_width).to(device)
-        reset(self._generator, self._rng)
-        self._primer: nn.Module | None = None
-        self._trainer = StudentTrainer(self._fresh_student(), options, task)
+        self._made: Tensor | None = None
+        self._generator = Generator(self.task.image_shape, options.latent_dim, options.g_width)
+        self._generator.to(self.device)
+        reset(self._generator, self.rng)
 
-    @property
-    def student(self) -> nn.Module:
-        """See `Method.student`."""
-        return self._trainer.best
-
-    @property
-    def pool_size(self) -> int:
-        """See `Method.pool_size`."""
-        return len(self._pool)
-
-    def run(self) -> Iterator[Progress]:
-        """See `Method.run`. Yields after each warm-up round, each epoch, and each part of a final phase."""
-        while self._round < (self._options.warmup_rounds if self._options.warmup_share else 0):
-            yield self._warm_up_round()
-        while self._epoch < self._options.epochs:
-            yield self._one_epoch()
-        while self._generation < self._options.generations and self._options.final_passes:
-            yield self._final_part()
-
-    def _warm_up_round(self) -> Progress:
-        """Ask structured noise for a part of `warmup_share` of the budget."""
-        options = self._options
-        self._round += 1
-        until = round(options.warmup_share * options.query_budget * self._round / options.warmup_rounds)
-        block = max(1, NOISE_AT_ONCE // options.warmup_candidates)
-        samples = None
-        while (n := min(self.remaining, until - self.queries, block)) > 0:
-            noise = structured_noise(
-                n * options.warmup_candidates, self.task.image_shape, self.task.flip, self._rng
-            )
-            if options.warmup_candidates > 1:
-                noise = noise[pick(self.student, noise.to(self._device), n).cpu()]
-            if (asked := self._ask_into_pool(noise)) is not None:
-                samples = asked
-        return Progress({"student": self._passes()}, samples)
+    def step(self) -> Progress | None:
+        """See `PooledMethod.step`."""
+        if (progress := self._warm_up.step()) is not None:
+            return progress
+        if self._epoch == self._options.epochs:
+            return None
+        if self._options.labels == "official" and not self.remaining:
+            return None
+        self._epoch += 1
+        return self._one_epoch()
 
     def _one_epoch(self) -> Progress:
-        """Generate and ask one batch while the budget lasts, then pass over the pool."""
-        losses, samples = {}, None
-        n = min(self.remaining, self._options.batch_size)
-        if n > 0:
+        """Generate and ask while the budget lasts, then pass over the pool."""
+        losses, shown = {}, None
+        if self.remaining:
             images, losses["generator"] = generate(
-                self._generator, self.student, self._options, self.task, self._rng
+                self._generator, self.student, self._options, self.task, self.rng
             )
-            images = augment(images, self._options.augment_query, self.task.flip, self._rng)
-            # The last batch may be cut: a random choice keeps its classes balanced.
-            keep = torch.randperm(len(images), generator=self._rng)[:n].to(images.device)
-            samples = self._ask_into_pool(images[keep])
-        losses["student"] = self._passes()
-        self._epoch += 1
-        return Progress(losses, samples)
+            images = augment(images, self._options.augment_query, self.task.flip, self.rng)
+            once = self._options.labels == "once"
+            shown = self._ask_once(images) if once else self._ask_all_again(images)
+        losses["student"] = self.run_passes()
+        return Progress(losses, shown)
 
-    def _final_part(self) -> Progress:
-        """A fifth of a final phase; the first part of each phase sets it up, the last one closes it."""
-        options = self._options
-        if not self._in_final_phase:
-            self._start_final_phase()
-        done = self._trainer.passes
-        until = min(options.final_passes, done + max(1, -(-options.final_passes // FINAL_REPORTS)))
-        loss = 0.0
-        for _ in range(done, until):
-            loss = self._trainer.run_pass(self._pool, self._rng)
-        if until == options.final_passes:
-            self._generation += 1
-            self._in_final_phase = False
-        return Progress({"student": loss})
+    def _ask_once(self, images: Tensor) -> Images | None:
+        # The last batch may be cut: a random choice keeps its classes balanced.
+        n = min(self.remaining, len(images))
+        keep = torch.randperm(len(images), generator=self.rng)[:n].to(images.device)
+        return self.ask_into_pool(images[keep])
 
-    def _start_final_phase(self) -> None:
-        """The first generation goes on from the epochs' student unless `restart`; later ones start afresh."""
-        options = self._options
-        previous = copy.deepcopy(self.student).eval().requires_grad_(False)
-        self._primer = previous if self._generation > 0 and options.self_distill > 0 else None
-        fresh = options.restart or self._generation > 0
-        student = self._fresh_student() if fresh else self._trainer.student
-        self._trainer = self._final_trainer(student)
-        self._in_final_phase = True
+    def _ask_all_again(self, images: Tensor) -> Images | None:
+        """Ask a new view of every image; the answers replace those of the epoch before.
 
-    def _final_trainer(self, student: nn.Module) -> StudentTrainer:
-        options = self._options
-        cosine = options.final_passes if options.schedule == "cosine" else 0
-        return StudentTrainer(student, options, self.task, cosine, self._primer, options.self_distill)
-
-    def _passes(self) -> float:
-        loss = 0.0
-        for _ in range(self._options.passes):
-            loss = self._trainer.run_pass(self._pool, self._rng)
-        return loss
-
-    def _ask_into_pool(self, images: Tensor) -> Images | None:
-        """Quantise images to what an API takes, ask, and keep what was asked with its answers.
-
-        Where a cap leaves room for a part only, the first are asked: callers order them so that any
-        number of the first ones is a fair choice.
+        Where the budget ends in between, the answers that it still paid for are added instead.
         """
-        pixels: Images = (images.detach() * 255).round().to(torch.uint8).cpu().numpy()
-        asked = self.ask(pixels)
-        if asked is None:
-            return None
-        self._pool.add(asked.images, asked.response)
-        return np.ascontiguousarray(asked.images[:SAMPLES])
-
-    def _fresh_student(self) -> nn.Module:
-        seed = part_seed(self._config.seed, f"student/{self._generation}")
-        student: nn.Module = build_classifier(self._config.student, self.task, seed=seed).to(self._device)
-        # Channels last: up to half the time of a convolution on a CPU.
-        return student.to(memory_format=torch.channels_last)
+        made = self.pool.images if self._made is None else self._made
+        self._made = torch.cat([made, torch.from_numpy(to_bytes(images))])
+        padding = CROP_PADDING if "cifar" in self.task.dataset else 0
+        answered: list[Asked] = []
+        order = torch.randperm(len(self._made), generator=self.rng)
+        for part in torch.split(order, self._options.batch_size):
+            if not self.remaining:
+                break
+            views = flip_and_crop(self._made[part[: self.remaining]].float() / 255, padding, self.rng)
+            if (asked := self.ask(to_bytes(views))) is not None:
+                answered.append(asked)
+        if sum(len(asked.images) for asked in answered) == len(self._made):
+            self.pool = ImagePool(self.task.image_shape, self.task.num_classes)
+        for asked in answered:
+            self.pool.add(asked.images, asked.response)
+        return samples(answered[0].images) if answered else None
 
     def state_dict(self) -> dict[str, Any]:
         """See `Method.state_dict`."""
         return {
             **super().state_dict(),
-            "rng": self._rng.get_state(),
-            "pool": self._pool.state_dict(),
             "generator": self._generator.state_dict(),
-            "trainer": self._trainer.state_dict(),
-            "primer": self._primer.state_dict() if self._primer else None,
-            "position": [self._round, self._epoch, self._generation, self._in_final_phase],
+            "warm_up": self._warm_up.done,
+            "epoch": self._epoch,
+            "made": self._made,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `Method.load_state_dict`."""
         super().load_state_dict(state)
-        self._round, self._epoch, self._generation, self._in_final_phase = state["position"]
-        self._rng.set_state(state["rng"])
-        self._pool.load_state_dict(state["pool"])
         self._generator.load_state_dict(state["generator"])
-        if state["primer"] is not None:
-            self._primer = self._fresh_student().eval().requires_grad_(False)
-            self._primer.load_state_dict(state["primer"])
-        if self._in_final_phase or self._generation:
-            self._trainer = self._final_trainer(self._fresh_student())
-        self._trainer.load_state_dict(state["trainer"])
+        self._warm_up.done, self._epoch = state["warm_up"], state["epoch"]
+        self._made = state["made"]

@@ -20,6 +20,18 @@ class ImagePool:
     def __len__(self) -> int:
         return len(self._labels)
 
+    @property
+    def images(self) -> Tensor:
+        """All images, uint8 (n, c, h, w), in the order in which they were asked."""
+        return self._images
+
+    def first(self, n: int) -> "ImagePool":
+        """A pool of the first `n` images that were asked, with their answers."""
+        part = ImagePool(tuple(self._images.shape[1:]), self._num_classes)  # type: ignore[arg-type]
+        kept = {name: None if one is None else one[:n] for name, one in self.state_dict().items()}
+        part.load_state_dict(kept)
+        return part
+
     def add(self, images: Images, response: Response) -> None:
         """Append answered images."""
         self._images = torch.cat([self._images, torch.from_numpy(np.ascontiguousarray(images))])

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 from torch import nn
 
+from raysys.distill.collapse import CollapseDetector
+from raysys.distill.options import MethodOptions
 from raysys.oracle import Images, Response
-from raysys.records import Task
+from raysys.records import Task, TrialConfig
 
 REQUEST_ROWS = 256
 """The most images of one request."""
@@ -42,19 +44,36 @@ class Requests(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a method is given besides its options; the options in `config` are these, not yet checked.
+
+    `images`: real training images, uint8 (n, c, h, w), without labels; None unless the method's options
+    declare `needs_images`. `device` is where it computes, `cpu` or `cuda`.
+    """
+
+    config: TrialConfig
+    task: Task
+    requests: Requests
+    device: str = "cpu"
+    images: Images | None = None
+
+
 class Method(ABC):
     """A distillation algorithm as a resumable loop.
 
-    Guarantees that each method keeps: it sees no real image; it asks through `ask` only; all its randomness
+    It is built with a `Setting` and its options. Guarantees that each method keeps: it sees no real image
+    but those it declares; it asks through `ask` only, and no more once `remaining` is 0; all its randomness
     comes from its seed; when `run` yields, `state_dict` is complete: a new object that loads it and runs
     makes the same requests, with the same sequence numbers, and ends with the same student, bit for bit
     (where floating point differs, on another machine, `Requests` still repeats what was asked).
     """
 
-    def __init__(self, task: Task, requests: Requests, budget: int) -> None:
-        self.task = task
-        self._requests = requests
-        self._budget = budget
+    def __init__(self, setting: Setting, options: MethodOptions) -> None:
+        self.task = setting.task
+        self._requests = setting.requests
+        self._budget = options.query_budget
+        self._collapse = CollapseDetector(setting.task.num_classes, options.query_budget)
         self.queries = 0
         self._sequence = 0
         self._exhausted = False
@@ -75,17 +94,31 @@ class Method(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers, strings, lists and dicts only: it is stored without pickle."""
-        return {"queries": self.queries, "sequence": self._sequence, "exhausted": self._exhausted}
+        return {
+            "queries": self.queries,
+            "sequence": self._sequence,
+            "exhausted": self._exhausted,
+            "collapse": self._collapse.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()` of an object with the same config."""
         self.queries, self._sequence = state["queries"], state["sequence"]
         self._exhausted = state["exhausted"]
+        self._collapse.load_state_dict(state["collapse"])
+
+    @property
+    def note(self) -> str:
+        """Why no more is asked although the budget would allow it, for a person; else nothing."""
+        if not (collapsed := self._collapse.note):
+            return ""
+        left = self._budget - self.queries
+        return f"{collapsed}; {left:,} of {self._budget:,} queries were left unspent"
 
     @property
     def remaining(self) -> int:
-        """Images that may still be asked, as far as the method knows."""
-        return 0 if self._exhausted else self._budget - self.queries
+        """Images that may still be asked, as far as the method knows: none once the answers collapsed."""
+        return 0 if self._exhausted or self.note else self._budget - self.queries
 
     def ask(self, images: Images) -> Asked | None:
         """What was asked and answered, see `Requests.ask`; after None no more will be asked.
@@ -96,7 +129,7 @@ class Method(ABC):
         parts: list[Asked] = []
         for start in range(0, len(images), REQUEST_ROWS):
             wanted = images[start : start + REQUEST_ROWS]
-            asked = self._requests.ask(wanted, self._sequence)
+            asked = None if self.note else self._requests.ask(wanted, self._sequence)
             if asked is None:
                 self._exhausted = True
                 break
@@ -105,7 +138,10 @@ class Method(ABC):
             parts.append(asked)
             if len(asked.images) < len(wanted):
                 break
-        return _joined(parts)
+        whole = _joined(parts)
+        if whole is not None:
+            self._collapse.saw(whole.response)
+        return whole
 
 
 def _joined(parts: Sequence[Asked]) -> Asked | None:

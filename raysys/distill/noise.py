@@ -1,4 +1,4 @@
-"""Structured multi-scale noise: images to warm a student up with, without any network.
+"""Noise that a teacher may be asked about, without any network: uniform, and structured at many scales.
 
 Natural images and drawings have power at all scales; uniform noise has it at one only, and a teacher
 calls nearly all of it the same class. After the "hierarchical noise" of DIP-KD (arXiv 2604.25794), without
@@ -12,6 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raysys.data.augment import augment
+
+
+def uniform_noise(n: int, image_shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
+    """`n` images, float32 (n, c, h, w), every pixel uniform in [0, 1), drawn from `rng` (a CPU generator)."""
+    return torch.rand(n, *image_shape, generator=rng)
 
 
 def structured_noise(n: int, image_shape: tuple[int, int, int], flip: bool, rng: torch.Generator) -> Tensor:

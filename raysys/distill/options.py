@@ -1,17 +1,37 @@
 """The options of each method, checked at the door. No torch here: `raysys spaces` reads this module."""
 
-from typing import Literal, Self
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raysys.errors import UsageError, nearest
 from raysys.records import Scalar, Task
 
+GROUP = "raysys.methods"
+"""The entry points by which a package of somebody else's adds methods: name -> `module:OptionsClass`."""
+
+METHODS = {
+    "ideal": "raysys.distill.ideal_options:IdealOptions",
+    "noise": "raysys.distill.noise_options:NoiseOptions",
+}
+"""The shipped methods, as entry points would name them."""
+
 
 class MethodOptions(BaseModel):
-    """Options that every method has."""
+    """Options that every method has, and what the method is.
+
+    `implementation` names the class that runs, a `raysys.distill.method.Method`, as `module:Class`: it is
+    imported when a trial starts. `soft_only`: it needs the teacher's probabilities. `needs_images`: it is
+    given real training images; any other method never sees one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    implementation: ClassVar[str]
+    soft_only: ClassVar[bool] = False
+    needs_images: ClassVar[bool] = False
 
     query_budget: int = Field(2000, ge=1, description="most images one trial may ask the teacher")
 
@@ -19,39 +39,15 @@ class MethodOptions(BaseModel):
         """Refuse options that do not fit the task. Raises UsageError."""
 
 
-class IdealOptions(MethodOptions):
-    """Options of `ideal`: the published loop with labels asked once, and a proper student recipe.
+class StudentOptions(MethodOptions):
+    """How a student learns from the pool of asked images: the same recipe for all methods.
 
-    Each epoch generates `batch_size` images and asks the teacher for them while the budget lasts; then
-    the student makes `passes` passes over the pool. `final_passes` more follow at the end.
+    After each round that asks, the student makes `passes` passes over the pool, at a constant rate. Then
+    come `generations` final phases of `final_passes` each.
     """
 
-    batch_size: int = Field(250, ge=1, description="images generated and asked per epoch")
-    epochs: int = Field(10, ge=1, description="epochs; those after the budget is spent only train")
-    warmup_share: float = Field(0.0, ge=0, le=1, description="share of the budget spent on structured noise")
-    warmup_rounds: int = Field(1, ge=1, le=100, description="rounds of the warm-up, each with its passes")
-    warmup_candidates: int = Field(
-        1, ge=1, le=100, description="noise images made for one asked; the student picks the unclear ones"
-    )
-
-    g_steps: int = Field(30, ge=1, le=1000, description="generator steps per epoch")
-    g_lr: float = Field(1e-3, gt=0, le=1, description="generator learning rate (Adam)")
-    g_width: int = Field(64, ge=8, le=512, description="generator channels")
-    latent_dim: int = Field(256, ge=8, le=4096, description="size of the latent vector z")
-    latent_lr: float = Field(0.0, ge=0, le=1, description="learning rate of z; 0 keeps z fixed, as published")
-    reset_generator: bool = Field(True, description="re-initialise the generator each epoch, as published")
-    entropy: Literal["per_sample", "batch_marginal"] = Field(
-        "per_sample", description="published: per_sample; batch_marginal balances the classes instead"
-    )
-    entropy_weight: float = Field(5.0, ge=0, le=1000, description="weight of the entropy term")
-    target_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of the generator's targets")
-
-    augment_query: float = Field(
-        0.0, ge=0, le=1, description="strength of the augmentation of images before they are asked"
-    )
     balance: bool = Field(True, description="draw pool images so that the teacher's classes are balanced")
-
-    passes: int = Field(5, ge=0, le=1000, description="passes over the pool per epoch")
+    passes: int = Field(5, ge=0, le=1000, description="passes over the pool after each round or epoch")
     final_passes: int = Field(50, ge=0, le=10000, description="passes over the whole pool at the end")
     restart: bool = Field(False, description="start the final passes from a fresh student")
     train_batch: int = Field(128, ge=2, le=65536, description="student's mini-batch")
@@ -69,47 +65,52 @@ class IdealOptions(MethodOptions):
     )
     generations: int = Field(1, ge=1, le=10, description="final phases, each taught by the one before")
 
-    @model_validator(mode="after")
-    def _budget_holds_a_batch(self) -> Self:
-        if self.query_budget < self.batch_size:
-            raise ValueError(
-                f"query_budget must be at least batch_size, but got query_budget={self.query_budget}, "
-                f"batch_size={self.batch_size}"
-            )
-        return self
 
-    def check_task(self, task: Task) -> None:
-        """`batch_size` must be a multiple of the classes (targets are balanced), sides of 4 (the generator
-        doubles them twice). Raises UsageError.
-        """
-        _, height, width = task.image_shape
-        if height % 4 or width % 4:
-            raise UsageError(
-                f"method ideal cannot make images of {height}x{width} pixels, as {task.dataset} has",
-                "its generator doubles the side twice",
-                "use images whose sides are multiples of 4",
-            )
-        if self.batch_size % task.num_classes:
-            multiple = max(1, round(self.batch_size / task.num_classes)) * task.num_classes
-            raise UsageError(
-                f"batch_size={self.batch_size} does not divide by the {task.num_classes} classes"
-                f" of {task.dataset}",
-                "each generated batch holds every class equally often",
-                f"use -s batch_size={multiple}",
-            )
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}  # reads every package's metadata
 
 
-OPTIONS: dict[str, type[MethodOptions]] = {"ideal": IdealOptions}
-"""Method name -> its options. `raysys.distill.registry` maps the same names to the methods."""
+def known_methods() -> dict[str, EntryPoint]:
+    """The methods by name; a shipped one keeps its name."""
+    return {**_installed(), **{name: EntryPoint(name, value, GROUP) for name, value in METHODS.items()}}
+
+
+def method_options(method: str) -> type[MethodOptions]:
+    """The options of the method of that name. Raises UsageError: an unknown name, a broken package."""
+    known = known_methods()
+    if method not in known:
+        raise UsageError(f"unknown method {method!r}", f"known: {', '.join(known)}", nearest(method, known))
+    try:
+        model = known[method].load()
+    except Exception as error:  # whatever somebody else's package does
+        raise UsageError(
+            f"method {method} cannot be loaded",
+            f"{known[method].value}: {type(error).__name__}: {error}",
+            "its package says so in its entry points",
+        ) from error
+    if not (isinstance(model, type) and issubclass(model, MethodOptions)):
+        raise UsageError(
+            f"method {method} cannot be loaded",
+            f"{known[method].value} is no raysys.distill.options.MethodOptions",
+            "its package says so in its entry points",
+        )
+    return model
+
+
+def check_response(method: str, response: str) -> None:
+    """Refuse a method that needs probabilities where the teacher tells labels only. Raises UsageError."""
+    if method_options(method).soft_only and response != "soft":
+        raise UsageError(
+            f"method {method} cannot learn from a teacher that is {response}",
+            "it needs the teacher's probabilities",
+            "use --response soft if the teacher tells them, or another method",
+        )
 
 
 def parse_options(method: str, values: dict[str, Scalar]) -> MethodOptions:
     """The complete options of `method`, defaults filled in. Raises UsageError for a person."""
-    if method not in OPTIONS:
-        raise UsageError(
-            f"unknown method {method!r}", f"known: {', '.join(OPTIONS)}", nearest(method, OPTIONS)
-        )
-    model = OPTIONS[method]
+    model = method_options(method)
     for key in values:
         if key not in model.model_fields:
             raise UsageError(

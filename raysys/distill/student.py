@@ -1,7 +1,7 @@
 """How a student learns from the pool: one recipe shared by all methods, so that they can be compared."""
 
 import copy
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,28 +10,8 @@ from torch import Tensor, nn
 from raysys.data.augment import augment
 from raysys.distill.image_pool import ImagePool
 from raysys.distill.losses import soft_cross_entropy
+from raysys.distill.options import StudentOptions
 from raysys.records import Task
-
-
-class Recipe(Protocol):
-    """The options that say how a student is trained."""
-
-    @property
-    def train_batch(self) -> int: ...  # noqa: D102
-    @property
-    def optimizer(self) -> str: ...  # noqa: D102
-    @property
-    def lr(self) -> float: ...  # noqa: D102
-    @property
-    def weight_decay(self) -> float: ...  # noqa: D102
-    @property
-    def augment(self) -> float: ...  # noqa: D102
-    @property
-    def mixup(self) -> float: ...  # noqa: D102
-    @property
-    def balance(self) -> bool: ...  # noqa: D102
-    @property
-    def ema(self) -> float: ...  # noqa: D102
 
 
 class StudentTrainer:
@@ -45,7 +25,7 @@ class StudentTrainer:
     def __init__(
         self,
         student: nn.Module,
-        recipe: Recipe,
+        recipe: StudentOptions,
         task: Task,
         total_passes: int = 0,
         primer: nn.Module | None = None,
@@ -140,7 +120,7 @@ def mixup(images: Tensor, targets: Tensor, alpha: float, rng: torch.Generator) -
     ]
 
 
-def _optimizer(student: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(student: nn.Module, recipe: StudentOptions) -> torch.optim.Optimizer:
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(student.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from raysys.distill.evaluation import evaluate
-from raysys.distill.method import Asked, Method
+from raysys.distill.method import Asked, Method, Setting
 from raysys.distill.registry import build_method
 from raysys.errors import CorruptRunError
 from raysys.oracle import BudgetExhausted, Images, Oracle
 from raysys.records import EvalSet, Report, Task, TrialConfig
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class Keeper(Protocol):
@@ -73,10 +73,14 @@ class KeptRequests:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished trial: its student in eval mode, and all its reports, the last one final."""
+    """A finished trial: its student in eval mode, and all its reports, the last one final.
+
+    `note` says why it asked less than its budget allowed, where it did for a reason (`Method.note`).
+    """
 
     student: nn.Module
     reports: Sequence[Report]
+    note: str = ""
 
 
 def run_trial(
@@ -89,8 +93,11 @@ def run_trial(
     clock: Callable[[], float],
     attempt: int = 0,
     device: str = "cpu",
+    images: Images | None = None,
 ) -> Outcome:
     """Run a trial to its end, or go on from its last saved state.
+
+    `images` are real training images for a method that `needs_images`, and None for any other.
 
     `on_reports` gets each new report, after the state that it belongs to is saved; after a restart it
     gets all earlier ones once more, since nobody knows which of them arrived. The same config, task and
@@ -98,7 +105,7 @@ def run_trial(
     gone on with on another, it ends with another student, but no image is paid for twice.
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
-    method = build_method(config, task, KeptRequests(oracle, keeper), device)
+    method = build_method(Setting(config, task, KeptRequests(oracle, keeper), device, images))
     reports = _restore(method, keeper.load())
     before = reports[-1].seconds if reports else 0.0
     if reports:
@@ -122,7 +129,7 @@ def run_trial(
             keeper.show(report.step, progress.samples)
         keeper.save(_pack(method, reports))
         on_reports([report])
-    return Outcome(method.student.eval(), reports)
+    return Outcome(method.student.eval(), reports, method.note)
 
 
 def _pack(method: Method, reports: Sequence[Report]) -> bytes:

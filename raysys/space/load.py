@@ -15,7 +15,14 @@ from raysys.records import Scalar
 from raysys.space import schema, yaml_file
 from raysys.space.schema import Point, Space
 
-SETTINGS = frozenset(Space.model_fields) - {"name", "description", "options", "parameters", "smoke"}
+SETTINGS = frozenset(Space.model_fields) - {
+    "name",
+    "description",
+    "options",
+    "parameters",
+    "smoke",
+    "presets",
+}
 """Keys of a space that an override may set; any other key is a parameter or an option of the method."""
 
 _MODELS = (
@@ -136,6 +143,27 @@ def apply_overrides(
     return _validate(data, None, source)
 
 
+def for_method(space: Space, method: str, known_options: Collection[str]) -> Space:
+    """`space` for another method: without the options, parameters and overrides that it does not know.
+
+    What is active only with one of them goes, too, and the points of `smoke`. Other points keep the values
+    that are still searched.
+    """
+    kept = {name: one for name, one in space.parameters.items() if space.option(name) in known_options}
+    options = {name: value for name, value in space.options.items() if name in known_options}
+    while bare := [name for name, one in kept.items() if not one.when.keys() <= {*kept, *options}]:
+        for name in bare:
+            del kept[name]
+    words = {*SETTINGS, *kept, *known_options} - {"points"}
+    data = space.model_dump()
+    data |= {"method": method, "options": options, "points": []}
+    data["parameters"] = {name: one for name, one in data["parameters"].items() if name in kept}
+    data["smoke"] = {key: value for key, value in space.smoke.items() if key.split(".")[0] in words}
+    bare_space = _validate(data, None, f"method {method}")
+    points = [point.model_dump() for point in _still_searched(bare_space, space.points)]
+    return _validate({**data, "points": points}, None, f"method {method}")
+
+
 def smoke(space: Space) -> Space:
     """The space as `--smoke` runs it: shrunk by its own `smoke` block. Raises SpaceError."""
     return apply_overrides(space, space.smoke, source="smoke")
@@ -159,7 +187,7 @@ def from_json(data: Mapping[str, Any], trust_program: bool = False) -> Space:
 
 def digest(space: Space) -> str:
     """sha256 (hex) of all that decides which trials are searched and what each of them does."""
-    data = space.model_dump(mode="json", exclude={"description", "trials", "resources", "smoke"})
+    data = space.model_dump(mode="json", exclude={"description", "trials", "resources", "smoke", "presets"})
     return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
 

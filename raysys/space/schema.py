@@ -263,6 +263,7 @@ class Space(Strict):
     )
     resources: Resources = Resources()
     smoke: dict[str, Any] = Field({}, description="overrides that make the search end in minutes")
+    presets: dict[str, dict[str, Any]] = Field({}, description="overrides by name, for --preset")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -48,9 +48,17 @@ class Snapshot:
         return max(self.manifest.charged, int(pc.sum(self.trials["queries"], min_count=0).as_py()))
 
     def failures(self) -> dict[str, int]:
-        """First lines of the trials' errors, the most frequent first, with how often each came."""
-        errors = [error.partition("\n")[0] for error in self.trials["error"].to_pylist() if error]
-        return dict(Counter(errors).most_common())
+        """First lines of the failed trials' errors, the most frequent first, with how often each came."""
+        rows = self.trials.select(["status", "error"]).to_pylist()
+        errors = [row["error"].partition("\n")[0] for row in rows if row["status"] == TrialStatus.FAILED]
+        return dict(Counter(error for error in errors if error).most_common())
+
+    def notes(self) -> dict[str, str]:
+        """By uid, why trials that finished asked less than their budget allowed."""
+        rows = self.trials.select(["uid", "status", "error"]).to_pylist()
+        return {
+            row["uid"]: row["error"] for row in rows if row["status"] == TrialStatus.FINISHED and row["error"]
+        }
 
     def counts(self) -> dict[TrialStatus, int]:
         """Trials by status; planned ones that have no row yet are pending."""

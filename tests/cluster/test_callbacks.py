@@ -31,12 +31,17 @@ def result(**last: Any) -> dict[str, Any]:
 def test_a_worker_that_dies_after_its_trials_end_takes_nothing_back(book: RunBook) -> None:
     recorder = Recorder(book, lambda: None, lambda uid: None)
     recorder.on_trial_start(0, [TRIAL], TRIAL)
-    recorder.on_trial_result(1, [TRIAL], TRIAL, result(status="finished", weights_sha256="ab"))
+    recorder.on_trial_result(
+        1, [TRIAL], TRIAL, result(status="finished", note="one class", weights_sha256="ab")
+    )
     recorder.on_trial_start(2, [TRIAL], TRIAL)
     assert book.records["u00000"].status is TrialStatus.FINISHED
     recorder.on_trial_result(3, [TRIAL], TRIAL, result())
     recorder.on_trial_error(4, [TRIAL], TRIAL)
-    assert (book.records["u00000"].status, book.records["u00000"].error) == (TrialStatus.FINISHED, "")
+    assert (book.records["u00000"].status, book.records["u00000"].error) == (
+        TrialStatus.FINISHED,
+        "one class",
+    )
     assert book.records["u00000"].weights_sha256 == "ab"
 
 

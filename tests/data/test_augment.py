@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from raysys.data.augment import augment
+from raysys.data.augment import augment, flip_and_crop
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -44,3 +44,34 @@ def test_gradients_reach_the_images() -> None:
     images = torch.rand(2, 1, 8, 8, requires_grad=True)
     augment(images, 0.5, False, rng()).sum().backward()
     assert images.grad is not None and images.grad.abs().sum() > 0
+
+
+def test_images_are_mirrored_half_of_the_time() -> None:
+    image = torch.rand(1, 2, 4, 6)
+    views = flip_and_crop(image.repeat(400, 1, 1, 1), 0, rng())
+    mirrored = torch.tensor([torch.equal(view, image[0].flip(2)) for view in views])
+    same = torch.tensor([torch.equal(view, image[0]) for view in views])
+    assert (mirrored ^ same).all()
+    assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_crop_is_a_window_of_the_padded_image() -> None:
+    images = torch.rand(300, 2, 4, 6) + 0.5  # black is only what was padded
+    found = set()
+    for image, view in zip(images, flip_and_crop(images, 1, rng()), strict=True):
+        for flipped in (False, True):
+            padded = torch.zeros(2, 6, 8)
+            padded[:, 1:5, 1:7] = image.flip(2) if flipped else image
+            for down in range(3):
+                for right in range(3):
+                    if torch.equal(view, padded[:, down : down + 4, right : right + 6]):
+                        found.add((flipped, down, right))
+    assert len(found) == 18, "each window, mirrored or not"
+
+
+def test_gradients_pass_through_a_crop() -> None:
+    images = torch.rand(3, 1, 4, 4, requires_grad=True)
+    flip_and_crop(images, 2, rng()).sum().backward()
+    assert images.grad is not None
+    assert set(images.grad.flatten().tolist()) <= {0.0, 1.0}
+    assert images.grad.any()

@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny_trial import TASK, linear
 
-from raysys.data.augment import augment
+from raysys.data.augment import augment, flip_and_crop
 from raysys.distill.generation import VIEW_STRENGTH, generate
+from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.losses import one_hot, soft_cross_entropy
-from raysys.distill.options import IdealOptions
 from raysys.models.classifiers import build_classifier
 from raysys.models.generators import Generator, reset
 from raysys.models.weights import state_sha256
@@ -54,6 +54,15 @@ def test_images_and_loss_are_those_of_the_formula_and_only_the_student_sees_a_vi
     assert torch.equal(images, output)
     targets = one_hot(torch.arange(10).repeat(2), 10, smoothing=0.1)
     logits = linear()(augment(output, VIEW_STRENGTH, False, draws))
+    assert loss == pytest.approx(soft_cross_entropy(logits, targets).item())
+
+
+def test_with_official_labels_the_view_is_the_released_crop() -> None:
+    images, loss = made(linear(), g_steps=1, reset_generator=False, labels="official")
+    draws = rng()
+    torch.randn(20, 8, generator=draws)
+    targets = one_hot(torch.arange(10).repeat(2), 10)
+    logits = linear()(flip_and_crop(images, 4, draws))
     assert loss == pytest.approx(soft_cross_entropy(logits, targets).item())
 
 

@@ -3,39 +3,46 @@ from typing import Any
 
 import pytest
 
-from raysys.distill.options import IdealOptions, parse_options
+from raysys.distill.ideal_options import IdealOptions
+from raysys.distill.options import METHODS, method_options, parse_options
 from raysys.errors import UsageError
 from raysys.records import Task
 
 
-def out_of_range() -> list[tuple[str, Any]]:
+def fields(method: str) -> dict[str, Any]:
+    found: dict[str, Any] = method_options(method).model_json_schema()["properties"]
+    return found
+
+
+def out_of_range() -> list[tuple[str, str, Any]]:
     """Every option just outside of each of its limits, and with a value of another type."""
-    cases: list[tuple[str, Any]] = []
-    for name, field in IdealOptions.model_json_schema()["properties"].items():
+    cases: list[tuple[str, str, Any]] = []
+    for method, name, field in ((known, *one) for known in METHODS for one in fields(known).items()):
         if "minimum" in field:
-            cases.append((name, field["minimum"] - 1))
+            cases.append((method, name, field["minimum"] - 1))
         if "maximum" in field:
-            cases.append((name, field["maximum"] + 1))
+            cases.append((method, name, field["maximum"] + 1))
         for edge in ("exclusiveMinimum", "exclusiveMaximum"):
             if edge in field:
-                cases.append((name, field[edge]))
+                cases.append((method, name, field[edge]))
         if field["type"] == "integer":
-            cases.append((name, 1.5))
+            cases.append((method, name, 1.5))
         if field["type"] in ("integer", "number"):
-            cases.append((name, float("nan")))
-        cases.append((name, "nonsense"))
+            cases.append((method, name, float("nan")))
+        cases.append((method, name, "nonsense"))
     return cases
 
 
-@pytest.mark.parametrize(("name", "value"), out_of_range())
-def test_a_bad_value_is_refused_with_its_name(name: str, value: Any) -> None:
-    message = re.escape(f"option {name}={value!r} of method ideal cannot be used") + r"\n  Input should be"
+@pytest.mark.parametrize(("method", "name", "value"), out_of_range())
+def test_a_bad_value_is_refused_with_its_name(method: str, name: str, value: Any) -> None:
+    message = re.escape(f"option {name}={value!r} of method {method} cannot be used") + r"\n  Input should be"
     with pytest.raises(UsageError, match=message):
-        parse_options("ideal", {name: value})
+        parse_options(method, {name: value})
 
 
-def test_every_option_has_a_limit_or_a_choice_and_says_what_it_does() -> None:
-    for name, field in IdealOptions.model_json_schema()["properties"].items():
+@pytest.mark.parametrize("method", METHODS)
+def test_every_option_has_a_limit_or_a_choice_and_says_what_it_does(method: str) -> None:
+    for name, field in fields(method).items():
         assert field["description"], name
         assert field["type"] == "boolean" or {"enum", "minimum", "exclusiveMinimum"} & set(field), name
 
@@ -62,7 +69,9 @@ def test_a_budget_holds_at_least_one_batch() -> None:
 def test_unknown_names_come_with_the_nearest_known() -> None:
     with pytest.raises(UsageError, match=r"unknown option 'qery_budget'(?s:.*)did you mean: query_budget\?"):
         parse_options("ideal", {"qery_budget": 100})
-    with pytest.raises(UsageError, match=r"unknown method 'idaal'\n  known: ideal\n  did you mean: ideal\?"):
+    with pytest.raises(
+        UsageError, match=r"unknown method 'idaal'\n  known: ideal, noise\n  did you mean: ideal\?"
+    ):
         parse_options("idaal", {})
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny_trial import TASK, linear, pictures
 
+from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.image_pool import ImagePool
-from raysys.distill.options import IdealOptions
 from raysys.distill.student import StudentTrainer, mixup
 from raysys.models.classifiers import build_classifier
 from raysys.models.weights import state_sha256

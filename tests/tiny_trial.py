@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from raysys.distill.options import parse_options
+from raysys.distill.options import method_options, parse_options
 from raysys.distill.trial import Outcome, run_trial
 from raysys.oracle import BudgetExhausted, Images, Oracle, Response
 from raysys.records import Account, EvalSet, Report, Task, TrialConfig
@@ -159,6 +159,11 @@ def config(
     small = OPTIONS if method == "ideal" else STUDENT
     complete = parse_options(method, {**small, **options}).model_dump()
     return TrialConfig("u00000", method, response, student, seed, complete)
+
+
+def real_images(what: TrialConfig) -> Images | None:
+    """The training images of this problem, where the method declares that it needs them."""
+    return pictures(70, seed=5) if method_options(what.method).needs_images else None
 
 
 def held_out(n: int = 20) -> EvalSet:

@@ -89,6 +89,7 @@ def show(
 
 
 def _show(snapshot: "Snapshot", json: bool) -> None:
+    from raysys.distill.options import described
     from raysys.store.points import front_json, run_front
 
     manifest = snapshot.manifest
@@ -100,10 +101,10 @@ def _show(snapshot: "Snapshot", json: bool) -> None:
         state = {"state": manifest.state, "trials": snapshot.counts(), "queries": queries}
         output.print_json({**front, **state, **told, "skipped_parts": snapshot.skipped})
         return
-    cap = manifest.caps.get("queries")
+    cap, method = manifest.caps.get("queries"), described(manifest.method)
     rows = [
         ("run", f"{snapshot.path}  ({manifest.state})"),
-        ("space", f"{manifest.space.get('name', '')}, {manifest.method}, {manifest.response} responses"),
+        ("space", f"{manifest.space.get('name', '')}, {method}, {manifest.response} responses"),
         ("trials", _short_counts(snapshot.counts()) + f" of {manifest.trials}"),
         ("queries", f"{snapshot.charged:,} charged" + (f" of {int(cap):,}" if cap else "")),
         ("front", f"{len(front['points'])} points, hypervolume {front['hypervolume']:.3f}"),

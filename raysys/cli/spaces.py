@@ -57,7 +57,7 @@ def _defaults(space: "Space") -> dict[str, Any]:
 
 def _show(space: "Space") -> None:
     from raysys.cluster.plan import most_held_out
-    from raysys.distill.options import method_options
+    from raysys.distill.options import described, method_options
 
     fields = method_options(space.method).model_fields
     teacher, most = space.teacher, most_held_out(space)
@@ -67,7 +67,7 @@ def _show(space: "Space") -> None:
         f"{space.name}: {space.description}",
         f"dataset     {space.dataset}{held_out}",
         f"teacher     {_source(teacher)}, {space.response} labels",
-        f"student     {space.student}, method {space.method}",
+        f"student     {space.student}, method {described(space.method)}",
         f"objectives  {objectives}",
         f"trials      {space.trials}",
         "",

@@ -14,6 +14,8 @@ VIEW_STRENGTH = 0.5
 flips only where the task allows it."""
 CROP_PADDING = 4
 """Pixels of padding before the release crops; in this view it crops and flips on every data set."""
+ENTROPY_STEP = 0.03
+"""How far `raise_entropy` moves a pixel in one step, of a range of 1."""
 
 
 def generate(
@@ -61,3 +63,22 @@ def generate(
             best, best_loss = images.detach(), loss.detach()
     student.requires_grad_(True).train(was_training)
     return best, float(best_loss)
+
+
+def raise_entropy(student: nn.Module, images: Tensor, steps: int) -> Tensor:
+    """Images (n, c, h, w) in [0, 1] of which the student is less sure: high-entropy examples. Asks nothing.
+
+    DFHL-RS (AAAI 2024): x <- clamp(x + 0.03 * sign(d H(softmax(student(x))) / dx), 0, 1), in its release 10
+    times, with no bound on the whole move. H is the entropy of one image, the student in eval mode; its
+    weights and its mode are kept. Deviations: the release starts from x plus noise of 0.001, a quarter of a
+    grey level, left out here; it moves a strongly augmented image of the bank anew in each mini-batch and
+    asks it, here an image is moved once, before its only query.
+    """
+    was_training = student.training
+    student.eval().requires_grad_(False)
+    for _ in range(steps):
+        images = images.detach().requires_grad_()
+        (uphill,) = torch.autograd.grad(-per_sample_entropy(student(images)), images)
+        images = (images.detach() + ENTROPY_STEP * uphill.sign()).clamp(0, 1)
+    student.requires_grad_(True).train(was_training)
+    return images

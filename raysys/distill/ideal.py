@@ -13,8 +13,16 @@ with batches of B images,
 
 Unlike the release, in both: SGD has Nesterov momentum; no checkpoint is chosen on the test set. Unlike it
 where labels are asked once: views are small rotations, zooms and shifts instead of crops, only flipped where
-the task allows it. Beyond the paper, each an option: structured noise for the first share of the budget, and
-the student recipe (`options.StudentOptions`).
+the task allows it. Beyond the paper, each an option: structured noise for the first share of the budget, the
+student recipe (`options.StudentOptions`), and ideas of its descendants, off by default.
+
+- DFHL-RS (AAAI 2024): `latent_lr` (0.01 in its release); `target_smoothing` (0.2, spread over other classes
+  only: 0.22 here); `entropy: batch_marginal` (a weight of 3 on log10: 1.3 here); `reset_generator` off;
+  `high_entropy` (`generation.raise_entropy`), after `augment_query`.
+- QEDG (AAAI 2025): `wrong_weight` (`losses.soft_cross_entropy`); `confidence_filter` t: of the images of an
+  epoch, as 8 bits a pixel, only those are asked that the student gives no class more than t. What is refused
+  costs nothing. Its release asks as few as are left; here up to TRIES batches are generated until one is
+  full, and an epoch that finds fewer asks fewer: the costs above are then upper bounds.
 """
 
 from typing import Any
@@ -23,14 +31,19 @@ import torch
 from torch import Tensor
 
 from raysys.data.augment import augment, flip_and_crop
-from raysys.distill.generation import CROP_PADDING, generate
+from raysys.distill.generation import CROP_PADDING, generate, raise_entropy
+from raysys.distill.grey_levels import on_grid
 from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.image_pool import ImagePool
 from raysys.distill.method import Asked, Progress, Setting
 from raysys.distill.noise_rounds import NoiseRounds
 from raysys.distill.pooled import PooledMethod, samples, to_bytes
+from raysys.distill.selection import unsure
 from raysys.models.generators import Generator, reset
 from raysys.oracle import Images
+
+TRIES = 5
+"""The most batches that are generated for one to be asked."""
 
 
 class Ideal(PooledMethod):
@@ -66,16 +79,32 @@ class Ideal(PooledMethod):
 
     def _one_epoch(self) -> Progress:
         """Generate and ask while the budget lasts, then pass over the pool."""
-        losses, shown = {}, None
+        losses: dict[str, float] = {}
+        shown = None
         if self.remaining:
-            images, losses["generator"] = generate(
-                self._generator, self.student, self._options, self.task, self.rng
-            )
-            images = augment(images, self._options.augment_query, self.task.flip, self.rng)
+            images, losses = self._new_images()
             once = self._options.labels == "once"
             shown = self._ask_once(images) if once else self._ask_all_again(images)
         losses["student"] = self.run_passes()
         return Progress(losses, shown)
+
+    def _new_images(self) -> tuple[Tensor, dict[str, float]]:
+        """The first images worth a query, a batch at most, and the last batch's loss and share refused."""
+        options, kept = self._options, torch.empty(0, *self.task.image_shape, device=self.device)
+        losses: dict[str, float] = {}
+        for _ in range(TRIES):
+            images, losses["generator"] = generate(
+                self._generator, self.student, options, self.task, self.rng
+            )
+            images = augment(images, options.augment_query, self.task.flip, self.rng)
+            images = raise_entropy(self.student, images, options.high_entropy)
+            if options.confidence_filter < 1:
+                images = images[unsure(self.student, on_grid(images), options.confidence_filter)]
+                losses["refused"] = 1 - len(images) / options.batch_size
+            kept = torch.cat([kept, images])[: options.batch_size]
+            if len(kept) == options.batch_size:
+                break
+        return kept, losses
 
     def _ask_once(self, images: Tensor) -> Images | None:
         # The last batch may be cut: a random choice keeps its classes balanced.

@@ -49,6 +49,13 @@ class IdealOptions(StudentOptions):
         0.0, ge=0, le=1, description="strength of the augmentation of images before they are asked"
     )
 
+    high_entropy: int = Field(
+        0, ge=0, le=100, description="steps that make the student unsure of a generated image; DFHL-RS: 10"
+    )
+    confidence_filter: float = Field(
+        1.0, gt=0, le=1, description="most that the student may give one class of what is asked; QEDG: 0.7"
+    )
+
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.query_budget < self.batch_size:
@@ -64,8 +71,14 @@ class IdealOptions(StudentOptions):
 
     def check_task(self, task: Task) -> None:
         """`batch_size` must be a multiple of the classes (targets are balanced), sides of 4 (the generator
-        doubles them twice). Raises UsageError.
+        doubles them twice), `confidence_filter` above one over the classes. Raises UsageError.
         """
+        if self.confidence_filter <= 1 / task.num_classes:
+            raise UsageError(
+                f"confidence_filter={self.confidence_filter} would refuse every image",
+                f"with {task.num_classes} classes a top probability is at least {1 / task.num_classes:.3g}",
+                "the published value is 0.7",
+            )
         _, height, width = task.image_shape
         if height % 4 or width % 4:
             raise UsageError(

@@ -1,12 +1,21 @@
 """Losses. `logits` (n, K); `targets` (n, K), rows that sum to 1. Every loss is a mean over the batch."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over n of -sum_k targets_k log softmax(logits)_k; ordinary cross-entropy for one-hot targets."""
-    return -(targets * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+def soft_cross_entropy(logits: Tensor, targets: Tensor, wrong_weight: float = 1.0) -> Tensor:
+    """Mean over n of -sum_k targets_k log softmax(logits)_k; ordinary cross-entropy for one-hot targets.
+
+    Rows whose most likely class is not that of the target count `wrong_weight` times, and the mean is still
+    over n (QEDG, AAAI 2025, `Imbalance_CrossEntropyLoss` of its release).
+    """
+    losses = -(targets * F.log_softmax(logits, dim=1)).sum(dim=1)
+    if wrong_weight != 1:
+        right = logits.argmax(dim=1) == targets.argmax(dim=1)
+        losses = torch.where(right, losses, wrong_weight * losses)
+    return losses.mean()
 
 
 def one_hot(labels: Tensor, num_classes: int, smoothing: float = 0.0) -> Tensor:

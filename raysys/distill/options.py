@@ -15,6 +15,7 @@ GROUP = "raysys.methods"
 METHODS = {
     "ideal": "raysys.distill.ideal_options:IdealOptions",
     "noise": "raysys.distill.noise_options:NoiseOptions",
+    "surrogate": "raysys.distill.surrogate_options:SurrogateOptions",
 }
 """The shipped methods, as entry points would name them."""
 
@@ -59,6 +60,9 @@ class StudentOptions(MethodOptions):
         0.5, ge=0, le=1, description="strength of the label-safe augmentation of pool images"
     )
     mixup: float = Field(0.0, ge=0, le=10, description="mixup alpha on pool images; 0 is off")
+    wrong_weight: float = Field(
+        1.0, ge=1, le=10, description="weight of pool images that the student gets wrong; 1 is off"
+    )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged student; 0 is off")
     self_distill: float = Field(
         0.0, ge=0, le=1, description="weight of the previous generation's soft labels in the final passes"
@@ -96,6 +100,15 @@ def method_options(method: str) -> type[MethodOptions]:
             "its package says so in its entry points",
         )
     return model
+
+
+def described(method: str) -> str:
+    """The method's name, and whether it is given real images; its name alone where its package is gone."""
+    try:
+        needs_images = method_options(method).needs_images
+    except UsageError:
+        return method
+    return f"{method} (real images: not data-free)" if needs_images else method
 
 
 def check_response(method: str, response: str) -> None:

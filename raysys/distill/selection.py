@@ -14,10 +14,7 @@ def pick(student: nn.Module, candidates: Tensor, n: int) -> Tensor:
     margin between its two most likely classes upwards (margin sampling, Scheffer et al. 2001), so that
     a class which the teacher sees rarely is not crowded out. The student's mode is kept.
     """
-    was_training = student.training
-    student.eval()
-    probabilities = torch.cat([student(part) for part in torch.split(candidates, ROWS)]).softmax(dim=1)
-    student.train(was_training)
+    probabilities = _probabilities(student, candidates)
     top = probabilities.topk(2, dim=1)
     margins = top.values[:, 0] - top.values[:, 1]
     order = margins.argsort(stable=True)
@@ -28,3 +25,21 @@ def pick(student: nn.Module, candidates: Tensor, n: int) -> Tensor:
         turn[members] = torch.arange(len(members), device=turn.device)
     chosen: Tensor = order[turn.argsort(stable=True)[:n]]
     return chosen
+
+
+@torch.inference_mode()
+def unsure(student: nn.Module, candidates: Tensor, threshold: float) -> Tensor:
+    """Which candidates, float32 (m, c, h, w) in [0, 1], the student gives no class more than `threshold`.
+
+    bool (m,). QEDG (AAAI 2025) asks only these, with a threshold of 0.7. The student's mode is kept.
+    """
+    return _probabilities(student, candidates).amax(dim=1) <= threshold
+
+
+def _probabilities(student: nn.Module, images: Tensor) -> Tensor:
+    """(m, K), in eval mode."""
+    was_training = student.training
+    student.eval()
+    logits = torch.cat([student(part) for part in torch.split(images, ROWS)])
+    student.train(was_training)
+    return logits.softmax(dim=1)

@@ -92,7 +92,7 @@ class StudentTrainer:
             with torch.no_grad():
                 soft = self._primer(images).softmax(dim=1)
             targets = (1 - self._primer_weight) * targets + self._primer_weight * soft
-        loss = soft_cross_entropy(self.student(images), targets)
+        loss = soft_cross_entropy(self.student(images), targets, self._recipe.wrong_weight)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()

@@ -5,7 +5,7 @@ import torch
 from tiny_trial import TASK, linear
 
 from raysys.data.augment import augment, flip_and_crop
-from raysys.distill.generation import VIEW_STRENGTH, generate
+from raysys.distill.generation import VIEW_STRENGTH, generate, raise_entropy
 from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.losses import one_hot, soft_cross_entropy
 from raysys.models.classifiers import build_classifier
@@ -91,6 +91,54 @@ def test_a_latent_rate_moves_z() -> None:
     moved, lower = made(linear(), g_lr=1e-12, g_steps=30, latent_lr=0.5)
     assert not torch.allclose(still, moved)
     assert lower < loss
+
+
+def test_at_the_published_rate_z_takes_adams_step() -> None:
+    """Adam's first step moves each number by its rate, against the gradient: after it, z is 0.01 away."""
+    generator, student = Generator(TASK.image_shape, 8, 8), linear()
+    reset(generator, rng(1))
+    z = torch.randn(20, 8, generator=(draws := rng())).requires_grad_()
+    targets = one_hot(torch.arange(10).repeat(2), 10)
+    view = augment(generator(z), VIEW_STRENGTH, False, draws)
+    (gradient,) = torch.autograd.grad(soft_cross_entropy(student(view), targets), z)
+    moved = generator(z.detach() - 0.01 * gradient.sign())
+    images, _ = made(linear(), reset_generator=False, g_lr=1e-12, latent_lr=0.01, g_steps=2)
+    first, _ = made(linear(), reset_generator=False, g_lr=1e-12, latent_lr=0.01, g_steps=1)
+    assert not torch.allclose(images, first, atol=1e-5), "the second step's images had the lower loss"
+    assert torch.allclose(images, moved, atol=1e-5)
+
+
+def entropies(student: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+    return torch.distributions.Categorical(logits=student(images)).entropy()
+
+
+def test_one_step_uphill_is_that_of_the_formula() -> None:
+    """For a linear student dH/dx = sum_k -p_k (log p_k + H) w_k, by hand."""
+    student, images = linear(), torch.rand(6, 1, 8, 8, generator=rng())
+    logits = student(images)
+    log_p = logits.log_softmax(dim=1)
+    h = entropies(student, images)[:, None]
+    uphill = (-log_p.exp() * (log_p + h)) @ student[1].weight  # type: ignore[index]
+    expected = (images + 0.03 * uphill.view_as(images).sign()).clamp(0, 1)
+    assert torch.allclose(raise_entropy(student, images, 1), expected)
+    assert torch.equal(raise_entropy(student, images, 0), images)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_ten_steps_raise_the_entropy_within_the_range_and_leave_the_student(training: bool) -> None:
+    student = build_classifier("cnn3", TASK, seed=0).train(training)
+    before = state_sha256(student)
+    images = torch.rand(40, 1, 8, 8, generator=rng())
+    moved = raise_entropy(student, images, 10)
+    assert (moved.min(), moved.max()) >= (0, 0)
+    assert moved.max() <= 1
+    assert 0.03 < (moved - images).abs().max() <= 0.3 + 1e-6
+    assert not moved.requires_grad
+    assert state_sha256(student) == before
+    assert student.training is training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in student.parameters())
+    student.eval()
+    assert entropies(student, moved).mean() > entropies(student, images).mean()
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -29,6 +29,16 @@ def test_with_one_hot_targets_it_is_ordinary_cross_entropy() -> None:
     assert torch.allclose(soft_cross_entropy(logits, one_hot(labels, 5, smoothing=0.3)), smooth)
 
 
+def test_wrong_rows_count_more_by_hand() -> None:
+    logits = torch.tensor([[0.2, 0.8], [0.7, 0.3], [0.6, 0.4]]).log()
+    targets = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.9, 0.1]])
+    right = -math.log(0.8) - 0.9 * math.log(0.6) - 0.1 * math.log(0.4)
+    wrong = -math.log(0.3)
+    for weight in (1.0, 1.5, 3.0):
+        loss = soft_cross_entropy(logits, targets, wrong_weight=weight)
+        assert loss.item() == pytest.approx((right + weight * wrong) / 3)
+
+
 def test_smoothed_targets_by_hand() -> None:
     targets = one_hot(torch.tensor([1]), 4, smoothing=0.2)
     assert targets[0].tolist() == pytest.approx([0.05, 0.85, 0.05, 0.05])

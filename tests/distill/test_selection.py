@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from raysys.distill.selection import pick
+from raysys.distill.selection import pick, unsure
 from raysys.models.classifiers import build_classifier
 from raysys.records import Task
 
@@ -41,10 +41,22 @@ def test_indices_are_distinct_and_cover_what_is_predicted(n: int) -> None:
     assert len(classes[chosen].unique()) == min(n, len(classes.unique()))
 
 
+def test_unsure_is_whom_no_class_is_given_more_than_the_threshold() -> None:
+    probabilities = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.2, 0.6], [0.9, 0.05, 0.05], [0.34, 0.33, 0.33]])
+    candidates = as_images(probabilities.clamp_min(1e-9).log().tolist())
+    assert unsure(Logits(), candidates, 0.55).tolist() == [True, False, False, True]
+    assert unsure(Logits(), candidates, 0.7).tolist() == [True, True, False, True]
+    assert not unsure(Logits(), candidates, 0.33).any()
+    even = as_images([[0.0, 0.0]])
+    assert unsure(Logits(), even, 0.5).tolist() == [True], "the threshold itself passes, as in the release"
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_students_mode_is_kept_and_its_statistics_do_not_move(training: bool) -> None:
     student = build_classifier("cnn3", Task("x", (1, 8, 8), 10, False), seed=0).train(training)
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    pick(student, torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)), 5)
+    candidates = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    pick(student, candidates, 5)
+    unsure(student, candidates, 0.5)
     assert student.training is training
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())

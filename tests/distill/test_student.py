@@ -94,6 +94,20 @@ def test_a_primer_of_weight_1_makes_the_labels_unimportant() -> None:
     assert results[2] != results[3]
 
 
+def test_what_the_student_gets_wrong_pulls_as_much_harder_as_it_weighs() -> None:
+    """The first step on images that are all wrong is `wrong_weight` times as long, on right ones not."""
+    predicted = linear()(torch.tensor(pictures(40)) / 255).argmax(dim=1)
+
+    def moved(labels: torch.Tensor, weight: float) -> torch.Tensor:
+        trainer = StudentTrainer(linear(), recipe(lr=0.001, wrong_weight=weight), TASK)
+        trainer.run_pass(pool(labels=labels.tolist()), rng())
+        return weights(trainer.student) - weights(linear())
+
+    wrong = (predicted + 1) % 10
+    assert torch.allclose(moved(wrong, 3.0), 3 * moved(wrong, 1.0), atol=1e-6)
+    assert torch.equal(moved(predicted, 3.0), moved(predicted, 1.0))
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_separable_task_is_learnt(optimizer: str) -> None:
     task = Task("halves", (1, 8, 8), 2, False)

@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_trial import TASK, CutOff, Door, MemoryKeeper, config, held_out, pictures, timeless, train
+from tiny_trial import (
+    TASK,
+    CutOff,
+    Door,
+    MemoryKeeper,
+    config,
+    held_out,
+    pictures,
+    real_images,
+    timeless,
+    train,
+)
 
 from raysys.distill.trial import Outcome, run_trial
 from raysys.errors import CorruptRunError, LedgerError, StorageError, UsageError
@@ -40,14 +51,17 @@ KINDS: dict[str, dict[str, Any]] = {
     "rich": RICH,
     "restart": {"restart": True, "optimizer": "adamw", "balance": False},
     "official": {"labels": "official", "warmup_share": 0.1, "query_budget": 130},
+    "picky": {"confidence_filter": 0.2, "high_entropy": 2, "latent_lr": 0.01, "wrong_weight": 3.0},
     "noise": {"method": "noise", "kind": "uniform", "rounds": 3, "candidates": 2, "ema": 0.5},
+    "surrogate": {"method": "surrogate", "query_budget": 80, "rounds": 3, "candidates": 2, "ema": 0.5},
 }
 
 
 def once(folder: Path, **options: Any) -> tuple[Outcome, list[int], int]:
     """The outcome of a trial on a fresh ledger, the sizes of its requests, and its charge."""
     with Door(folder) as door:
-        outcome = train(door, config(**options))
+        what = config(**options)
+        outcome = train(door, what, images=real_images(what))
         return outcome, door.teacher.forwards, door.account().charged
 
 
@@ -144,9 +158,9 @@ def test_what_others_ask_between_a_refusal_and_the_next_try_is_left_to_them(tmp_
 
 @pytest.mark.parametrize("kind", KINDS.keys() - {"official"})
 def test_images_are_asked_as_bytes_and_only_once(tmp_path: Path, kind: str) -> None:
-    keeper = MemoryKeeper()
+    keeper, what = MemoryKeeper(), config(**KINDS[kind])
     with Door(tmp_path) as door:
-        train(door, config(**KINDS[kind]), keeper)
+        train(door, what, keeper, images=real_images(what))
         asked = door.teacher.asked
     assert all(images.dtype == np.uint8 and images.shape[1:] == TASK.image_shape for images in asked)
     digests = [hashlib.sha256(image.tobytes()).digest() for images in asked for image in images]
@@ -175,7 +189,10 @@ def test_config_and_seed_decide_the_student(tmp_path: Path, student: str, option
         ("rich", "soft", None),
         ("restart", "hard", None),
         ("official", "soft", None),
+        ("picky", "hard", None),
         ("noise", "hard", 30),
+        ("surrogate", "hard", None),
+        ("surrogate", "hard", 30),
     ],
 )
 def test_interrupted_anywhere_it_ends_with_the_same_student_and_charge(
@@ -183,16 +200,16 @@ def test_interrupted_anywhere_it_ends_with_the_same_student_and_charge(
 ) -> None:
     what = config(response=response, student="cnn3", **KINDS[kind])
     with Door(tmp_path / "straight", response, cap) as door:
-        straight = train(door, what)
+        straight = train(door, what, images=real_images(what))
         forwards, charged = door.teacher.forwards, door.account().charged
     for number in range(len(straight.reports)):
         folder = tmp_path / str(number)
         keeper = MemoryKeeper(fail_at=number, after=after)
         with Door(folder, response, cap) as door, pytest.raises(InterruptedError):
-            train(door, what, keeper)
+            train(door, what, keeper, images=real_images(what))
         before = door.teacher.forwards
         with Door(folder, response, cap) as door:  # a new process: nothing but the journal and the state
-            resumed = train(door, what, keeper)
+            resumed = train(door, what, keeper, images=real_images(what))
             assert before + door.teacher.forwards == forwards, "what was answered is not computed again"
             assert door.account().charged == charged
         assert state_sha256(resumed.student) == state_sha256(straight.student)

@@ -46,12 +46,21 @@ RICH: dict[str, Any] = {
     "epochs": 2,
 }
 """Everything that has a state, in one trial."""
+PICKY: dict[str, Any] = {
+    "confidence_filter": 0.18,
+    "high_entropy": 1,
+    "latent_lr": 0.01,
+    "wrong_weight": 3.0,
+    "augment_query": 1.0,
+    "g_lr": 0.05,
+}
+"""A filter that lets all pass, then none, then some."""
 KINDS: dict[str, dict[str, Any]] = {
     "published": {},
     "rich": RICH,
     "restart": {"restart": True, "optimizer": "adamw", "balance": False},
     "official": {"labels": "official", "warmup_share": 0.1, "query_budget": 130},
-    "picky": {"confidence_filter": 0.2, "high_entropy": 2, "latent_lr": 0.01, "wrong_weight": 3.0},
+    "picky": PICKY,
     "noise": {"method": "noise", "kind": "uniform", "rounds": 3, "candidates": 2, "ema": 0.5},
     "surrogate": {"method": "surrogate", "query_budget": 80, "rounds": 3, "candidates": 2, "ema": 0.5},
 }

@@ -41,6 +41,11 @@ class Learner:
         """The student as it would be delivered now, in whatever mode it is."""
         return self._trainer.best
 
+    @property
+    def network(self) -> nn.Module:
+        """The network that is trained now: `student` without its running average."""
+        return self._trainer.student
+
     def run_passes(self, pool: ImagePool, rng: torch.Generator) -> float:
         """The `passes` after a round; the last one's mean loss, 0 if there is none."""
         loss = 0.0

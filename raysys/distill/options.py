@@ -13,6 +13,7 @@ GROUP = "raysys.methods"
 """The entry points by which a package of somebody else's adds methods: name -> `module:OptionsClass`."""
 
 METHODS = {
+    "dfme": "raysys.distill.dfme_options:DfmeOptions",
     "ideal": "raysys.distill.ideal_options:IdealOptions",
     "noise": "raysys.distill.noise_options:NoiseOptions",
     "surrogate": "raysys.distill.surrogate_options:SurrogateOptions",

@@ -14,8 +14,10 @@ GROUP = "raysys.methods"
 
 METHODS = {
     "dfme": "raysys.distill.dfme_options:DfmeOptions",
+    "db3kd": "raysys.distill.db3kd_options:Db3kdOptions",
     "ideal": "raysys.distill.ideal_options:IdealOptions",
     "noise": "raysys.distill.noise_options:NoiseOptions",
+    "zsdb3kd": "raysys.distill.db3kd_options:Zsdb3kdOptions",
     "surrogate": "raysys.distill.surrogate_options:SurrogateOptions",
 }
 """The shipped methods, as entry points would name them."""

@@ -1,0 +1,188 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_trial import TASK, CutOff, Door, MemoryKeeper, config, linear, pictures, timeless, train
+
+from raysys.distill.boundary import Steps
+from raysys.distill.db3kd import Db3kd, targets
+from raysys.distill.db3kd_options import Db3kdOptions
+from raysys.distill.method import Setting
+from raysys.distill.registry import build_method
+from raysys.distill.trial import KeptRequests, Outcome
+from raysys.errors import UsageError
+from raysys.models.weights import state_sha256
+from raysys.oracle import Images
+from raysys.records import Task
+from raysys.teacher.local import TorchTeacher
+from raysys.teacher.service import LocalOracle
+
+IMAGES = pictures(80, seed=5)
+SMALL: dict[str, Any] = {"query_budget": 300, "candidates": 2, "bisections": 2, "block": 4}
+MINIMAL: dict[str, Any] = {**SMALL, "distance": "minimal", "neighbours": 4, "turns": 2, "query_budget": 400}
+KINDS: dict[str, dict[str, Any]] = {
+    "sample": {"distance": "sample", "query_budget": 70, "block": 20},
+    "boundary": SMALL,
+    "minimal": MINIMAL,
+    "as published": {**MINIMAL, "learn_from": "samples"},
+}
+
+
+def labels_of(images: Images) -> Any:
+    return TorchTeacher(linear()).answer(images).labels
+
+
+def some(n: int) -> range:
+    """Some of `n` moments, odd and even ones."""
+    return range(0, n, n // 5 | 1)
+
+
+@contextmanager
+def finished(folder: Path, images: Images = IMAGES, **options: Any) -> Iterator[tuple[Db3kd, int]]:
+    """The method of a trial at its end, and what it was charged."""
+    what = config(method="db3kd", **options)
+    with Door(folder) as door:
+        oracle = LocalOracle(door.service, what.uid, int(what.options["query_budget"]))
+        method = build_method(Setting(what, TASK, KeptRequests(oracle, MemoryKeeper()), images=images))
+        assert isinstance(method, Db3kd)
+        for _ in method.run():
+            pass
+        yield method, door.account().charged
+
+
+def test_soft_labels_are_those_of_the_papers_scores() -> None:
+    distances = torch.tensor([[torch.inf, 0.5, 0.25], [1.0, torch.inf, torch.inf], [torch.inf] * 3])
+    options = Db3kdOptions(temperature=2.0, soft_weight=0.25)
+    # Scores 2 + 4, 2, 4; then 1, 1 + 0, 0 where one class was never seen; then the label only.
+    first, second = np.exp([3.0, 1.0, 2.0]), np.exp([0.5, 0.5, 0.0])
+    expected = [first / first.sum() * 0.25 + [0.75, 0, 0], second / second.sum() * 0.25 + [0, 0.75, 0]]
+    learnt = targets(distances, torch.tensor([0, 1, 2]), options)
+    np.testing.assert_allclose(learnt, [*expected, [0, 0, 1]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("counts", [(1, 3, 2, 10, 3), (201, 20, 88, 200, 5)])
+def test_the_price_is_that_of_the_searches(counts: tuple[int, ...]) -> None:
+    names = ("candidates", "bisections", "rounds", "neighbours", "turns")
+    named = dict(zip(names, counts, strict=True))
+    steps = Steps(**named)
+    minimal = Db3kdOptions(distance="minimal", **named)
+    assert minimal.sample_queries(10) == 1 + 9 * steps.most_queries()
+    boundary = Db3kdOptions(distance="boundary", **named)
+    assert boundary.sample_queries(4) == 1 + 3 * Steps(counts[0], counts[1]).most_queries()
+    assert Db3kdOptions(distance="sample", **named).sample_queries(10) == 1
+
+
+def test_sample_distances_cost_a_query_an_image(tmp_path: Path) -> None:
+    with finished(tmp_path, distance="sample", query_budget=70, block=20) as (method, charged):
+        assert charged == len(method.pool) == 70
+
+
+def test_boundaries_cost_the_bisections_to_each_class_that_was_seen(tmp_path: Path) -> None:
+    own = labels_of(IMAGES)
+    others = len(set(own.tolist())) - 1
+    options: dict[str, Any] = {"candidates": 1, "bisections": 5, "block": 80, "query_budget": 80 * 55}
+    with finished(tmp_path, **options) as (method, charged):
+        assert charged == len(IMAGES) * (1 + others * 5)
+        assert "all 80 images were asked" in method.note
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_budget_is_spent_but_for_less_than_a_samples_price(tmp_path: Path, kind: str) -> None:
+    options = {**KINDS[kind], "learn_from": "samples"}
+    with finished(tmp_path, **options) as (method, charged):
+        most = Db3kdOptions(**options).sample_queries(TASK.num_classes)
+        assert options["query_budget"] - most < charged <= options["query_budget"]
+        assert charged <= len(method.pool) * most
+        assert len(method.pool) >= options["query_budget"] // most
+
+
+def test_the_samples_are_given_images_each_once_with_the_teachers_labels(tmp_path: Path) -> None:
+    with finished(tmp_path, **KINDS["as published"]) as (method, _):
+        pool = method.pool.images.numpy()
+        given = {image.tobytes() for image in IMAGES}
+        seen = [image.tobytes() for image in pool]
+        assert set(seen) <= given
+        assert len(set(seen)) == len(seen)
+        learnt = method.pool.batch(torch.arange(len(pool)))[1]
+        assert learnt.argmax(dim=1).tolist() == labels_of(pool).tolist()
+        assert torch.allclose(learnt.sum(dim=1), torch.ones(len(pool)))
+
+
+def test_by_default_every_answer_is_learnt_from(tmp_path: Path) -> None:
+    with finished(tmp_path, **MINIMAL) as (method, charged):
+        images, learnt = method.pool.batch(torch.arange(len(method.pool)))
+        assert len(images) == charged
+        assert learnt.argmax(dim=1).tolist() == labels_of(method.pool.images.numpy()).tolist()
+        assert 0 < int((learnt.amax(dim=1) < 1).sum()) < charged
+
+
+def test_too_few_images_are_told(tmp_path: Path) -> None:
+    with finished(tmp_path, IMAGES[:30], distance="sample", query_budget=50) as (method, charged):
+        assert charged == 30
+        assert method.note == "all 30 images were asked; 20 of 50 queries were left unspent"
+    with finished(tmp_path / "enough", IMAGES[:30], distance="sample", query_budget=30) as (method, charged):
+        assert (charged, method.note) == (30, "")
+
+
+def test_a_budget_below_one_sample_is_refused_before_any_query() -> None:
+    options = Db3kdOptions(query_budget=36)
+    with pytest.raises(UsageError, match=r"query_budget=36 is less(?s:.*)37 queries(?s:.*)query_budget=37"):
+        options.check_task(TASK)
+    Db3kdOptions(query_budget=37).check_task(TASK)
+    options.check_task(Task("two", (1, 8, 8), 2, False))
+
+
+@pytest.mark.parametrize("cap", [0, 1, 3, 4, 40, 100, 299, 300])
+def test_a_runs_cap_is_spent_exactly_and_what_was_answered_is_learnt(tmp_path: Path, cap: int) -> None:
+    with Door(tmp_path, max_queries=cap) as door:
+        outcome = train(door, config(method="db3kd", **SMALL), images=IMAGES)
+        charged = door.account().charged if cap else 0
+    assert outcome.reports[-1].queries == outcome.reports[-1].pool_size == charged
+    assert min(cap, 300 - 55) <= charged <= cap
+    assert all(parameter.isfinite().all() for parameter in outcome.student.parameters())
+
+
+@pytest.mark.parametrize("cap", [None, 90])
+@pytest.mark.parametrize("kind", KINDS)
+def test_interrupted_anywhere_it_ends_with_the_same_student_and_charge(
+    tmp_path: Path, kind: str, cap: int | None
+) -> None:
+    what = config(method="db3kd", **KINDS[kind])
+    with Door(tmp_path / "straight", max_queries=cap) as door:
+        straight = train(door, what, images=IMAGES)
+        forwards = door.teacher.forwards
+    for number in some(len(straight.reports)):
+        keeper = MemoryKeeper(fail_at=number, after=number % 2 == 0)
+        with Door(tmp_path / str(number), max_queries=cap) as door, pytest.raises(InterruptedError):
+            train(door, what, keeper, images=IMAGES)
+        before = door.teacher.forwards
+        with Door(tmp_path / str(number), max_queries=cap) as door:
+            resumed = train(door, what, keeper, images=IMAGES)
+            assert before + door.teacher.forwards == forwards
+        same(resumed, straight)
+
+
+def test_cut_off_around_any_request_it_ends_with_the_same_student(tmp_path: Path) -> None:
+    what, line = config(method="db3kd", **{**MINIMAL, "block": 3, "candidates": 1}), CutOff()
+    with Door(tmp_path / "straight") as door:
+        straight = train(door, what, wrap=line, images=IMAGES)
+        forwards = door.teacher.forwards
+    for number in some(2 * line.calls):
+        keeper, cut = MemoryKeeper(), CutOff(number // 2, after=number % 2 == 1)
+        with Door(tmp_path / str(number)) as door, pytest.raises(InterruptedError):
+            train(door, what, keeper, cut, images=IMAGES)
+        before = door.teacher.forwards
+        with Door(tmp_path / str(number)) as door:
+            resumed = train(door, what, keeper, images=IMAGES)
+            assert before + door.teacher.forwards == forwards
+        same(resumed, straight)
+
+
+def same(resumed: Outcome, straight: Outcome) -> None:
+    assert state_sha256(resumed.student) == state_sha256(straight.student)
+    assert timeless(resumed.reports) == timeless(straight.reports)
+    assert resumed.note == straight.note

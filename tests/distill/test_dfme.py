@@ -121,21 +121,34 @@ def test_published_moves_leave_nearly_every_pixel_as_it_was(tmp_path: Path) -> N
     assert np.mean(points[:, 1:] == points[:, :1]) > 0.95
 
 
-def test_a_step_of_the_student_is_sgd_on_the_distance_to_centred_log_probabilities(tmp_path: Path) -> None:
-    options = {"g_iter": 0, "d_iter": 1, "replay": 0, "final_passes": 0, "query_budget": 4, "s_lr": 0.5}
+def test_the_students_steps_are_sgd_on_the_distance_to_centred_log_probabilities(tmp_path: Path) -> None:
+    options = {
+        "g_iter": 0,
+        "d_iter": 1,
+        "replay": 0,
+        "final_passes": 0,
+        "query_budget": 8,
+        "lr_steps": "none",
+    }
     with Door(tmp_path, "soft") as door:
-        outcome = train(door, config(**{**GAME, **options, "weight_decay": 0.01}))
-        images = torch.tensor(door.teacher.asked[0]) / 255
-        told = torch.tensor(door.teacher.predict(door.teacher.asked[0], Unmetered()).probabilities)
+        outcome = train(door, config(**{**GAME, **options, "s_lr": 0.1, "weight_decay": 0.01}))
+        answers = [
+            door.teacher.predict(images, Unmetered()).probabilities for images in door.teacher.asked[:2]
+        ]
     net = build_classifier("mlp", TASK, seed=part_seed(0, "student/0")).train()
-    target = told.log() - told.log().mean(dim=1, keepdim=True)
-    loss = ((net(images) - target).abs().sum(dim=1) / 10).mean()
-    loss.backward()
-    assert outcome.reports[-1].losses["student"] == pytest.approx(loss.item(), rel=1e-5)
-    for before, after in zip(net.parameters(), outcome.student.parameters(), strict=True):
-        assert before.grad is not None
-        wanted = before - 0.5 * (before.grad + 0.01 * before)
-        assert torch.allclose(after, wanted, atol=1e-5)
+    speeds = [torch.zeros_like(parameter) for parameter in net.parameters()]
+    for images, told, report in zip(door.teacher.asked, answers, outcome.reports, strict=False):
+        logs = torch.tensor(told).log()
+        wrong = net(torch.tensor(images) / 255) - (logs - logs.mean(dim=1, keepdim=True))
+        loss = (wrong.abs().sum(dim=1) / 10).mean()
+        assert report.losses["student"] == pytest.approx(loss.item(), rel=1e-4)
+        gradients = torch.autograd.grad(loss, list(net.parameters()))
+        with torch.no_grad():
+            for parameter, speed, gradient in zip(net.parameters(), speeds, gradients, strict=True):
+                speed.mul_(0.9).add_(gradient + 0.01 * parameter)
+                parameter -= 0.1 * speed
+    for wanted, found in zip(net.parameters(), outcome.student.parameters(), strict=True):
+        assert torch.allclose(wanted, found, atol=1e-5)
 
 
 class Unmetered:
@@ -150,6 +163,13 @@ def test_the_generator_looks_for_images_where_the_student_is_wrong(tmp_path: Pat
     outcome, _ = once(tmp_path, rounds=40, query_budget=budget, **still, **seeking)
     distances = [-report.losses["generator"] for report in outcome.reports]
     assert np.mean(distances[-5:]) > 1.3 * np.mean(distances[:5]) > 0
+
+
+def test_the_students_batch_norm_sees_the_images_of_its_own_steps_only(tmp_path: Path) -> None:
+    outcome, _ = once(tmp_path, student="cnn3", query_budget=56, final_passes=0)
+    counts = [one.num_batches_tracked for one in outcome.student.modules() if isinstance(one, nn.BatchNorm2d)]
+    assert counts
+    assert {int(count) for count in counts} == {2 * (5 + 2)}, "two iterations of 5 steps and 2 of replay"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_cap_on_cost_needs_a_price() -> None:
 
 def test_larger_caps_replace_the_old_ones_at_a_resume() -> None:
     space = apply_overrides(load_space("digits"), {"price": 0.01})
-    assert {**{"queries": 500.0, "cost": 3.0}, **run_caps(space, 900, None)} == {"queries": 900, "cost": 3.0}
+    assert {"queries": 500.0, "cost": 3.0, **run_caps(space, 900, None)} == {"queries": 900, "cost": 3.0}
 
 
 @pytest.mark.parametrize(("queries", "fits"), [(1096, False), (1097, True)])

@@ -12,16 +12,19 @@ _SHOWN = 10
 
 def audit(
     run: Annotated[str, typer.Argument(help="the run's folder")],
-    server: Annotated[
-        bool, typer.Option("--server", help="ask the teacher's server for its counter, wherever it is")
-    ] = False,
+    teacher_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="the teacher's server, if it is elsewhere or moved: ask its counter"
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Check ledger, reports, checkpoints and the server's counter; exit code 3 if they differ."""
     from raysys.cluster.evidence import gather
     from raysys.store.audit import audit as compare
 
-    snapshot, evidence = gather(run, server, output.note)
+    snapshot, evidence = gather(run, teacher_url, output.note)
     result = compare(snapshot, evidence)
     if json:
         output.print_json(result.as_dict())

@@ -91,9 +91,7 @@ def behind_http(url: str | None, model: str | None) -> dict[str, Any]:
     One that is behind HTTP already is asked elsewhere: its other keys stay.
     """
     if url is None:
-        if model is not None:
-            raise UsageError("--teacher-model needs --teacher-url URL")
-        return {}
+        return {} if model is None else {"teacher.http.model": model}
     nothing = dict.fromkeys(("architecture", "recipe", "weights", "program"))
     http = {"url": url} if model is None else {"url": url, "model": model}
     return {"teacher": {**nothing, "replicas": 1, "http": http}}

@@ -89,6 +89,7 @@ def show(
 
 
 def _show(snapshot: "Snapshot", json: bool) -> None:
+    from raysys.cluster.caps import told
     from raysys.distill.options import described
     from raysys.store.points import front_json, run_front
 
@@ -96,20 +97,22 @@ def _show(snapshot: "Snapshot", json: bool) -> None:
     front = front_json(snapshot, run_front(snapshot))
     failures, notes = snapshot.failures(), snapshot.notes()
     if json:
-        told = {"failures": failures, "notes": notes}
+        messages = {"failures": failures, "notes": notes}
         queries = {"charged": snapshot.charged, "executed": manifest.executed}
         state = {"state": manifest.state, "trials": snapshot.counts(), "queries": queries}
-        output.print_json({**front, **state, **told, "skipped_parts": snapshot.skipped})
+        output.print_json({**front, **state, **messages, "skipped_parts": snapshot.skipped})
         return
-    cap, method = manifest.caps.get("queries"), described(manifest.method)
+    caps, method = told(manifest.caps), described(manifest.method)
     rows = [
         ("run", f"{snapshot.path}  ({manifest.state})"),
         ("space", f"{manifest.space.get('name', '')}, {method}, {manifest.response} responses"),
         ("trials", _short_counts(snapshot.counts()) + f" of {manifest.trials}"),
-        ("queries", f"{snapshot.charged:,} charged" + (f" of {int(cap):,}" if cap else "")),
+        ("queries", f"{snapshot.charged:,} charged" + (f", the cap is {caps}" if caps else "")),
         ("front", f"{len(front['points'])} points, hypervolume {front['hypervolume']:.3f}"),
         ("updated", f"{snapshot.updated:%Y-%m-%d %H:%M:%S} UTC"),
     ]
+    if manifest.price:
+        rows.append(("cost", f"{manifest.cost:,.2f} USD, at {manifest.price:g} USD for each image sent"))
     if snapshot.skipped:
         rows.append(("skipped", f"{snapshot.skipped} damaged part(s)"))
     output.table(("", ""), rows)

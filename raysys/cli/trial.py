@@ -45,6 +45,9 @@ def trial(
     config: common.Files = None,
     smoke: common.Smoke = False,
     trust_program: common.TrustProgram = False,
+    ask_again: Annotated[
+        bool, typer.Option("--ask-again", help="with --from: pay a teacher behind HTTP for the repeat")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
     """Run one trial in this process: no Ray, the same code, files and ledger as a trial of `tune`.
@@ -66,8 +69,14 @@ def trial(
         clash = [flag for flag, value in given.items() if value]
         if clash:
             raise UsageError(f"{', '.join(clash)} cannot be used with --from", "a repeat changes nothing")
-        chosen, wanted, own_root = _repeated(origin, seed, trust_program)
+        chosen, wanted, own_root, sha256 = _repeated(origin, seed, trust_program)
         data_root = data_root or own_root
+        if chosen.teacher.http is not None and not ask_again:
+            raise UsageError(
+                f"a repeat asks {chosen.teacher.http.url} for every answer again",
+                "it is a run of its own, with its own ledger",
+                "if that is worth its price: --ask-again",
+            )
     else:
         if trust_program:
             raise UsageError("--trust-program needs --from RUN:UID")
@@ -94,6 +103,9 @@ def trial(
         ("student", str(path / "students" / record.uid)),
     ]
     output.table(("", ""), rows)
+    if origin is not None and seed is None and sha256:
+        same = record.weights_sha256 == sha256
+        output.note(f"{'the same student as' if same else 'another student than'} {origin}, {sha256[:12]}")
 
 
 def _run(path: Path, space: "Space", config: "TrialConfig", data_root: Path) -> "TrialRecord":
@@ -122,8 +134,8 @@ def _first(space: "Space", seed: int) -> "TrialConfig":
     return complete_config(space, dict(suggestion.values), suggestion.uid, seed)
 
 
-def _repeated(origin: str, seed: int | None, trust_program: bool) -> "tuple[Space, TrialConfig, Path]":
-    """Space and config of a trial of a run, and the run's data root."""
+def _repeated(origin: str, seed: int | None, trust_program: bool) -> "tuple[Space, TrialConfig, Path, str]":
+    """Space and config of a trial of a run, the run's data root, and the hash of its student."""
     from dataclasses import replace
 
     from raysys.space.load import from_json
@@ -139,4 +151,5 @@ def _repeated(origin: str, seed: int | None, trust_program: bool) -> "tuple[Spac
     config = records[uid].config
     if seed is not None:
         config = replace(config, seed=seed)
-    return from_json(snapshot.manifest.space, trust_program), config, Path(snapshot.manifest.dataset["root"])
+    space, root = from_json(snapshot.manifest.space, trust_program), snapshot.manifest.dataset["root"]
+    return space, config, Path(root), records[uid].weights_sha256

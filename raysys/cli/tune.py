@@ -11,6 +11,8 @@ from raysys.cli import common, output
 from raysys.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from raysys.cluster.brakes import Ended
     from raysys.cluster.machine import Machine
     from raysys.space.schema import Space
@@ -28,6 +30,8 @@ WITH_RESUME = (
         "address",
         "data_root",
         "teacher_url",
+        "max_queries",
+        "max_cost",
         "max_failures",
     ),
     *("progress", "json"),
@@ -139,7 +143,8 @@ def tune(
     )
     try:
         if resume is not None:
-            ended = _resume(path, machine, data_root, teacher_url, extend, retry_failed, trust_program)
+            caps = (max_queries, max_cost)
+            ended = _resume(path, machine, data_root, teacher_url, caps, extend, retry_failed, trust_program)
         else:
             ended = _start(path, chosen, machine, seed, sampler, max_queries, max_cost)
     except KeyboardInterrupt:
@@ -178,6 +183,7 @@ def _resume(
     machine: "Machine",
     data_root: Path | None,
     teacher_url: str | None,
+    caps: tuple[int | None, float | None],
     extend: int,
     retry_failed: bool,
     trust_program: bool,
@@ -190,6 +196,8 @@ def _resume(
         machine,
         own_data_root=data_root is None,
         teacher_url=teacher_url,
+        max_queries=caps[0],
+        max_cost=caps[1],
         extend=extend,
         retry_failed=retry_failed,
         trust_program=trust_program,
@@ -206,7 +214,7 @@ def _refuse_with_resume(context: typer.Context) -> None:
     if flags:
         raise UsageError(
             f"{', '.join(flags)} cannot be used with --resume",
-            "a resumed run keeps its space, seed, trials, name and caps",
+            "a resumed run keeps its space, seed, trials and name",
             "leave it out; --extend N adds trials",
         )
 
@@ -252,9 +260,9 @@ def _dry_run(
         f" at most {worst:,} queries, and {held_out} once"
     )
     if space.price:
-        output.result(
-            f"at {space.price:g} USD a query: at most {worst * space.price:,.2f} USD for the trials"
-        )
+        cost = (worst + (most or 0)) * space.price
+        without = "" if most else ", held-out images not counted"
+        output.result(f"at {space.price:g} USD a query: at most {cost:,.2f} USD{without}")
     if caps := run_caps(space, max_queries, max_cost):
         output.result(f"the run's cap: {told(caps)}, all included")
     held = space.resources
@@ -266,6 +274,16 @@ def _dry_run(
 
 def _cell(value: Any) -> Any:
     return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _further(ended: "Ended", caps: "Mapping[str, float]") -> str:
+    """What a resume needs besides: more trials for a finished run, larger caps for a capped one."""
+    if not ended.exit_code:
+        return " --extend 10"
+    if ended.exit_code == 4 and "cap of" in ended.reason:
+        flags = {"queries": "--max-queries", "cost": "--max-cost"}
+        return "".join(f" {flags[name]} {2 * cap:g}" for name, cap in caps.items())
+    return ""
 
 
 def _summary(path: Path, ended: "Ended", json: bool) -> None:
@@ -309,5 +327,5 @@ def _summary(path: Path, ended: "Ended", json: bool) -> None:
         f"Results   {path}",
         f"Look      raysys dashboard {shlex.quote(str(path.parent))}",
         f"Check     raysys audit {quoted}",
-        f"Continue  raysys tune --resume {quoted}" + ("" if ended.exit_code else " --extend 10"),
+        f"Continue  raysys tune --resume {quoted}{_further(ended, snapshot.manifest.caps)}",
     )

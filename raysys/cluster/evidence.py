@@ -8,7 +8,7 @@ import httpx
 from raysys.cluster.http_teacher import http_source
 from raysys.cluster.plan import check_space
 from raysys.errors import RaysysError
-from raysys.space.load import from_json
+from raysys.space.load import apply_overrides, from_json
 from raysys.store.audit import Counted, Evidence
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest
@@ -18,11 +18,11 @@ from raysys.teacher.http_link import is_loopback
 from raysys.teacher.journal import read_ledger
 
 
-def gather(run: str | Path, ask_server: bool, say: Callable[[str], None]) -> tuple[Snapshot, Evidence]:
+def gather(run: str | Path, teacher_url: str | None, say: Callable[[str], None]) -> tuple[Snapshot, Evidence]:
     """The run's tables, and the rest of the evidence. Raises CorruptRunError.
 
-    A server that is not on this machine is asked with `ask_server` only: the run may be somebody else's, and
-    the API key would go wherever its files say.
+    The server's counter is asked at `teacher_url`, or where the run says, if that is this machine: the run
+    may be somebody else's, and the API key would go wherever its files say.
 
     The order matters while trials go on: what is charged now was counted before, what was counted is sent by
     the time that the ledger is read again, and a report follows its charges.
@@ -30,7 +30,7 @@ def gather(run: str | Path, ask_server: bool, say: Callable[[str], None]) -> tup
     layout = RunLayout.open(run)
     snapshot = read_run(layout)
     earlier = read_ledger(layout.ledger, layout.filesystem).accounts()
-    images = _counter(snapshot.manifest, ask_server, say)
+    images = _counter(snapshot.manifest, teacher_url, say)
     snapshot = read_run(layout)
     checkpoints = _checkpoints(layout, snapshot)
     ledger = read_ledger(layout.ledger, layout.filesystem)
@@ -42,20 +42,20 @@ def gather(run: str | Path, ask_server: bool, say: Callable[[str], None]) -> tup
     return snapshot, Evidence(accounts, frozenset(earlier), requests, asked_again, checkpoints, counted)
 
 
-def _counter(manifest: Manifest, ask_server: bool, say: Callable[[str], None]) -> int | None:
+def _counter(manifest: Manifest, teacher_url: str | None, say: Callable[[str], None]) -> int | None:
     """What the server of a teacher behind HTTP counted for this run, if it has a counter."""
     if not manifest.space.get("teacher", {}).get("http"):
         return None
-    url = manifest.space["teacher"]["http"]["url"]
-    if not ask_server and not is_loopback(httpx.URL(url).host):
-        say(f"the server's own counter was not compared: --server asks {url}")
-        return None
+    url = teacher_url or manifest.space["teacher"]["http"]["url"]
     try:
-        space = from_json(manifest.space)
+        if teacher_url is None and not is_loopback(httpx.URL(url).host):
+            say(f"the server's own counter was not compared: --teacher-url {url} asks it")
+            return None
+        space = apply_overrides(from_json(manifest.space), {"teacher.http.url": url}, source="--teacher-url")
         source = http_source(space, check_space(space), manifest.id)
         images = None if source is None else read_counter(source)
-    except RaysysError as error:
-        say(f"the server's own counter was not compared: {error.what}")
+    except (RaysysError, httpx.InvalidURL) as error:
+        say(f"the server's own counter was not compared: {str(error).partition(chr(10))[0]}")
         return None
     if images is None:
         say(f"the server at {url} has no counter of its own, or is away: not compared")

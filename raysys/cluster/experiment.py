@@ -51,6 +51,8 @@ def start_run(
     check_address(machine.address)
     claim(layout)
     say(f"run {layout.root}")
+    if few := problems.few_held_out(space, dataset):
+        say(few)
     manifest = problems.new_manifest(
         space,
         dataset,
@@ -74,6 +76,8 @@ def resume_run(
     *,
     own_data_root: bool,
     teacher_url: str | None,
+    max_queries: int | None,
+    max_cost: float | None,
     extend: int,
     retry_failed: bool,
     trust_program: bool,
@@ -81,7 +85,8 @@ def resume_run(
 ) -> Ended:
     """Go on with a run after any stop, with `own_data_root` where it found its data before.
 
-    `teacher_url` is where its teacher's server is now, if it moved. Raises ResumeError when it cannot be.
+    `teacher_url` is where its teacher's server is now, if it moved; `max_queries` and `max_cost` replace the
+    run's caps, where given. Raises ResumeError when it cannot be.
     """
     check_address(machine.address)
     _read(layout)  # before the lock, which makes a file: nothing is written into a folder that is no run
@@ -91,6 +96,9 @@ def resume_run(
         if teacher_url is not None:
             space = _moved(space, teacher_url)
             manifest = manifest.model_copy(update={"space": to_json(space)})
+        manifest = manifest.model_copy(
+            update={"caps": {**manifest.caps, **run_caps(space, max_queries, max_cost)}}
+        )
         if retry_failed:
             records = [_reopened(record) for record in records]
         manifest = manifest.model_copy(update={"trials": manifest.trials + extend, "state": RunState.RUNNING})

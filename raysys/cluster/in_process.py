@@ -44,6 +44,14 @@ def run_in_process(
     problems.check_teacher(space, dataset)
     claim(layout)
     watcher.say(f"run {layout.root}")
+    if few := problems.few_held_out(space, dataset):
+        watcher.say(few)
+    if space.teacher.http is not None:
+        asked = problems.held_out_queries(space, dataset)
+        most = int(config.options["query_budget"]) + asked
+        watcher.say(
+            f"asks {space.teacher.http.url} at most {most:,} images, {asked:,} of them for evaluation"
+        )
     torch.set_num_threads(problems.threads(space))
     manifest = problems.new_manifest(
         space,

@@ -118,6 +118,14 @@ def held_out(space: Space, dataset: Dataset) -> tuple[HeldOut, HeldOut]:
     return val, test
 
 
+def few_held_out(space: Space, dataset: Dataset) -> str:
+    """What to say when there are fewer held-out images than the space asks for; else nothing."""
+    there = held_out_queries(space, dataset)
+    if space.held_out is None or there >= space.held_out:
+        return ""
+    return f"only {there} held-out images are there, not {space.held_out}: half of them rank the students"
+
+
 def held_out_queries(space: Space, dataset: Dataset) -> int:
     """What asking the held-out images once will cost."""
     return sum(len(part.images) for part in held_out(space, dataset))
@@ -131,8 +139,9 @@ def check_teacher(space: Space, dataset: Dataset) -> None:
     source = http_source(space, dataset.task, "check")
     if source is None:
         check_own(space.teacher, dataset)
-    else:
-        source.sha256()
+        return
+    once_more = source.spec.model_copy(update={"retries": min(1, source.spec.retries)})  # a typo is soon told
+    replace(source, spec=once_more).sha256()
 
 
 def prepare(

@@ -232,7 +232,8 @@ class HttpTeacher:
             return ModelMetadata.model_validate_json(reply.content)
         except ValidationError as error:
             again = error.errors()[0]["type"] == "json_invalid"
-            raise Failure(f"no metadata of a model: {self._link.said(reply)}", again=again) from None
+            why = f"no metadata of a model: {self._link.said(reply)}"
+            raise Failure(why, "is no server of the Open Inference Protocol", again=again) from None
 
 
 def _sha256(model: ModelMetadata) -> str:

@@ -180,7 +180,10 @@ class HttpLink:
             state = "was refused" if self._key else "is not set"
             hint = f"the API key in ${self._spec.api_key_env} {state}"
         elif status == 404:
-            hint = f"is there a model {self._spec.model}? set teacher.http.model, or --teacher-model"
+            hint = (
+                f"is it an inference server, and has it a model {self._spec.model}?"
+                " set teacher.http.model, or --teacher-model"
+            )
         return Failure(why, "refused the request", hint, served=False, status=status)
 
     def _without_key(self, text: str) -> str:

@@ -12,6 +12,9 @@ from raysys.teacher.backend import Meter
 MAX_ROWS = 1024
 """Images of several callers that are worth joining: larger forwards gain nothing, and their callers wait."""
 
+CPU_ROWS = 64
+"""Images of one forward on a CPU: more of them leave its cache."""
+
 
 class TorchTeacher:
     """A `Backend` around a module that maps float32 (n, c, h, w) in [0, 1] to logits (n, classes).
@@ -22,10 +25,11 @@ class TorchTeacher:
     lanes = 2
     max_rows = MAX_ROWS
 
-    def __init__(self, module: nn.Module, device: str = "cpu", chunk: int = 128) -> None:
-        self._module = module.to(device).eval()
+    def __init__(self, module: nn.Module, device: str = "cpu", chunk: int | None = None) -> None:
+        # Channels last: up to 40 % more images a second of a convolution on a CPU.
+        self._module = module.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._device = device
-        self._chunk = chunk
+        self._chunk = chunk or (CPU_ROWS if device == "cpu" else MAX_ROWS)
         self._forward = Lock()
 
     def predict(self, images: Images, meter: Meter) -> Response:
@@ -38,7 +42,7 @@ class TorchTeacher:
 
     @torch.inference_mode()
     def answer(self, images: Images) -> Response:
-        """Answer uint8 (n, c, h, w) that nobody counts, a cache's worth of images at a time."""
+        """Answer uint8 (n, c, h, w) that nobody counts, `chunk` images at a time."""
         parts = []
         with self._forward:
             for start in range(0, len(images), self._chunk):

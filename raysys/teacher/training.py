@@ -98,7 +98,7 @@ def measure(module: nn.Module, dataset: Dataset) -> tuple[float | None, float | 
         return None, None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     right = TorchTeacher(module, device).answer(dataset.test_images).labels == dataset.test_labels
-    module.cpu()
+    module.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     val, test = split_val_test(dataset.test_labels)
     return float(right[val].mean()), float(right[test].mean())
 

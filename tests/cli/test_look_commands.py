@@ -73,7 +73,7 @@ def test_a_front_over_reports_exists_before_any_trial_finished(tmp_path, capsys)
 def test_show_groups_failures_by_their_first_line(tmp_path, capsys):
     out = run(capsys, "show", build(tmp_path, "failed-only").root)[1]
     assert "failed x3: ValueError: boom $x$" in out
-    assert "3,000 charged of 100,000" in out
+    assert "3,000 charged, the cap is 100,000 queries" in out
 
 
 def test_watching_a_run_that_has_ended_shows_it_once(tmp_path, capsys):

@@ -50,7 +50,7 @@ REFUSED = [
         2,
         ["teacher.http.url", "no password"],
     ),
-    (["--space", "digits", "--teacher-model", "x"], 2, ["--teacher-model needs --teacher-url"]),
+    (["--space", "digits", "--teacher-model", "x"], 2, ["teacher.http.url is missing"]),
     (
         ["--space", "digits", "--teacher-url", "http://127.0.0.1:1", "-s", "teacher.http.retries=0"],
         6,

@@ -29,6 +29,11 @@ def test_a_cap_on_cost_needs_a_price() -> None:
     assert run_caps(priced, None, None) == {}
 
 
+def test_larger_caps_replace_the_old_ones_at_a_resume() -> None:
+    space = apply_overrides(load_space("digits"), {"price": 0.01})
+    assert {"queries": 500.0, "cost": 3.0, **run_caps(space, 900, None)} == {"queries": 900, "cost": 3.0}
+
+
 @pytest.mark.parametrize(("queries", "fits"), [(1096, False), (1097, True)])
 def test_a_cap_must_pay_for_one_trial(queries: int, fits: bool) -> None:
     space = load_space("digits")

@@ -64,9 +64,15 @@ def outside(folder: Path, url: str) -> RunLayout:
 
 def test_a_server_on_this_machine_is_asked_for_its_counter(tmp_path: Path, counter: Counter) -> None:
     told: list[str] = []
-    _, evidence = gather(outside(tmp_path, counter.url).root, False, told.append)
+    _, evidence = gather(outside(tmp_path, counter.url).root, None, told.append)
     assert evidence.counted is not None
     assert (evidence.counted.images, told) == (7, [])
+
+
+def test_a_server_that_moved_is_asked_where_it_is_now(tmp_path: Path, counter: Counter) -> None:
+    _, evidence = gather(outside(tmp_path, "https://gone.example").root, counter.url, print)
+    assert evidence.counted is not None
+    assert evidence.counted.images == 7
 
 
 def test_no_key_goes_where_a_run_of_somebody_else_says(
@@ -75,10 +81,10 @@ def test_no_key_goes_where_a_run_of_somebody_else_says(
     monkeypatch.setenv("RAYSYS_API_KEY", "sesame")
     elsewhere = counter.url.replace("127.0.0.1", "localhost.localdomain")
     told: list[str] = []
-    _, evidence = gather(outside(tmp_path / "a", elsewhere).root, False, told.append)
+    _, evidence = gather(outside(tmp_path / "a", elsewhere).root, None, told.append)
     assert evidence.counted is None
-    assert told == [f"the server's own counter was not compared: --server asks {elsewhere}"]
-    _, evidence = gather(outside(tmp_path / "b", elsewhere).root, True, told.append)
+    assert told == [f"the server's own counter was not compared: --teacher-url {elsewhere} asks it"]
+    _, evidence = gather(outside(tmp_path / "b", elsewhere).root, elsewhere, told.append)
     assert evidence.counted is None
     assert "would travel in clear" in told[-1]
     assert counter.keys == []
@@ -90,6 +96,6 @@ def test_a_trial_that_starts_meanwhile_is_no_stranger_and_a_lost_one_is(tmp_path
     journal.replay(Ledger())
     journal.append_open("u00009", 10, 0)
     journal.close()
-    _, evidence = gather(layout.root, False, print)
+    _, evidence = gather(layout.root, None, print)
     assert evidence.settled == {"u00009"}
     assert json.dumps(sorted(evidence.accounts)) == '["u00009"]'

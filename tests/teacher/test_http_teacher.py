@@ -518,7 +518,7 @@ def test_what_may_pass_is_asked_again_until_the_retries_are_spent(
         (reply({"error": "bad tensor"}, 400), "refused the request .*\n  HTTP 400 Bad Request: bad tensor"),
         (reply({"error": "who?"}, 401), r"\n  HTTP 401 .*\n  the API key in \$RAYSYS_API_KEY is not set"),
         (reply({"error": "no"}, 403), r"\n  HTTP 403 .*\n  the API key in \$RAYSYS_API_KEY is not set"),
-        (reply(None), r"\n  HTTP 404 .*\n  is there a model small\?"),
+        (reply(None), r"\n  HTTP 404 .*\n  is it an inference server, and has it a model small\?"),
         (
             reply({}, 308, Location="https://else/"),
             "moved to https://else/\n  .* not followed, as the API key",

@@ -136,7 +136,7 @@ def test_a_budget_below_one_sample_is_refused_before_any_query() -> None:
     options.check_task(Task("two", (1, 8, 8), 2, False))
 
 
-@pytest.mark.parametrize("cap", [0, 1, 3, 4, 40, 100, 299, 300])
+@pytest.mark.parametrize("cap", [0, 1, 4, 40, 299])
 def test_a_runs_cap_is_spent_exactly_and_what_was_answered_is_learnt(tmp_path: Path, cap: int) -> None:
     with Door(tmp_path, max_queries=cap) as door:
         outcome = train(door, config(method="db3kd", **SMALL), images=IMAGES)
@@ -146,8 +146,9 @@ def test_a_runs_cap_is_spent_exactly_and_what_was_answered_is_learnt(tmp_path: P
     assert all(parameter.isfinite().all() for parameter in outcome.student.parameters())
 
 
-@pytest.mark.parametrize("cap", [None, 90])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "cap"), [("sample", None), ("boundary", 90), ("minimal", None), ("as published", 120)]
+)
 def test_interrupted_anywhere_it_ends_with_the_same_student_and_charge(
     tmp_path: Path, kind: str, cap: int | None
 ) -> None:

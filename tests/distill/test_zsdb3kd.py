@@ -130,7 +130,7 @@ def test_moves_take_samples_away_from_the_boundary(tmp_path: Path) -> None:
     far = []
     for moves in (0, 6):
         searches: dict[str, Any] = {"moves": moves, "step": 0.3, "search_rounds": 1, "neighbours": 30}
-        options = {**searches, "distance": "sample", "query_budget": 4000, "learn_from": "samples"}
+        options = {**searches, "distance": "sample", "query_budget": 3000, "learn_from": "samples"}
         with finished(tmp_path / str(moves), **options) as (method, _):
             far.append(float(to_boundary(method.pool.images.float() / 255).mean()))
     assert far[1] > 2 * far[0]
@@ -153,7 +153,7 @@ def test_a_budget_below_one_sample_is_refused() -> None:
     Zsdb3kdOptions(query_budget=least).check_task(TASK)
 
 
-@pytest.mark.parametrize("cap", [0, 1, 8, 20, 60, 150, 599])
+@pytest.mark.parametrize("cap", [0, 1, 20, 60, 599])
 def test_a_runs_cap_is_spent_exactly_and_what_was_answered_is_learnt(tmp_path: Path, cap: int) -> None:
     with Door(tmp_path, max_queries=cap) as door:
         outcome = train(door, config(method="zsdb3kd", **SMALL, learn_from="samples"))
@@ -173,8 +173,9 @@ def test_a_teacher_of_one_class_is_not_asked_to_the_end(tmp_path: Path) -> None:
         assert charged < 1000
 
 
-@pytest.mark.parametrize("cap", [None, 120])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "cap"), [("noise", 50), ("moved", None), ("boundary", 120), ("as published", None)]
+)
 def test_interrupted_anywhere_it_ends_with_the_same_student_and_charge(
     tmp_path: Path, kind: str, cap: int | None
 ) -> None:

@@ -62,7 +62,6 @@ def trial(
             "--method": method,
             "--response": response,
         }
-        given |= {"--preset": preset}
         given |= {"--queries-per-trial": queries_per_trial, "-s": settings, "-c": config}
         given |= {"--smoke": smoke, "--cpus-per-trial": cpus_per_trial}
         given |= {"--teacher-url": teacher_url, "--teacher-model": teacher_model}

@@ -277,13 +277,12 @@ def _cell(value: Any) -> Any:
 
 
 def _further(ended: "Ended", caps: "Mapping[str, float]") -> str:
-    """What a resume needs besides: more trials for a finished run, larger caps for a capped one."""
-    if not ended.exit_code:
-        return " --extend 10"
-    if ended.exit_code == 4 and "cap of" in ended.reason:
-        flags = {"queries": "--max-queries", "cost": "--max-cost"}
-        return "".join(f" {flags[name]} {2 * cap:g}" for name, cap in caps.items())
-    return ""
+    """What a resume needs besides: more trials for a finished run, larger caps for one that spent its own."""
+    from raysys.cluster.caps import doubled
+
+    if ended.spent:
+        return f" {doubled(caps)}"
+    return "" if ended.exit_code else " --extend 10"
 
 
 def _summary(path: Path, ended: "Ended", json: bool) -> None:

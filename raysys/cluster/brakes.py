@@ -12,11 +12,15 @@ from raysys.store.manifest import Manifest, RunState
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended; `reason` says why it ended early, `exit_code` is the process's."""
+    """How a run ended; `reason` says why it ended early, `exit_code` is the process's.
+
+    `spent`: nothing more can be asked under the run's caps on queries and cost.
+    """
 
     state: RunState
     exit_code: int
     reason: str
+    spent: bool = False
 
 
 class Brakes:
@@ -60,7 +64,8 @@ class Brakes:
         if reason:
             return Ended(RunState.CAPPED, 4, reason)
         if cap_reached:
-            return Ended(RunState.CAPPED, 4, f"the cap of {told(self._manifest.caps)} is reached")
+            reason = f"the cap of {told(self._manifest.caps)} is reached"
+            return Ended(RunState.CAPPED, 4, reason, spent=True)
         return Ended(
             RunState.FAILED, 1, f"only {done} of {self._manifest.trials} trials ended: see the run's log"
         )

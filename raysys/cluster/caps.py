@@ -43,7 +43,13 @@ def most_queries(caps: Mapping[str, float], price: float) -> int | None:
 def told(caps: Mapping[str, float]) -> str:
     """The caps, for a person."""
     parts = [f"{caps['queries']:,.0f} queries"] if "queries" in caps else []
-    return " and ".join([*parts, f"{caps['cost']:g} USD"] if "cost" in caps else parts)
+    return " and ".join([*parts, f"{caps['cost']:,.12g} USD"] if "cost" in caps else parts)
+
+
+def doubled(caps: Mapping[str, float]) -> str:
+    """The command line's options for caps twice as large."""
+    options = [f"--max-queries {2 * caps['queries']:.0f}"] if "queries" in caps else []
+    return " ".join([*options, f"--max-cost {2 * caps['cost']:.12g}"] if "cost" in caps else options)
 
 
 def check_caps(caps: Mapping[str, float], space: Space, evaluation: int) -> None:

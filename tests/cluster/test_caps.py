@@ -1,6 +1,6 @@
 import pytest
 
-from raysys.cluster.caps import check_caps, most_queries, payable, run_caps, told
+from raysys.cluster.caps import check_caps, doubled, most_queries, payable, run_caps, told
 from raysys.errors import UsageError
 from raysys.space.load import apply_overrides, load_space
 
@@ -27,6 +27,22 @@ def test_a_cap_on_cost_needs_a_price() -> None:
     priced = apply_overrides(space, {"price": 0.01})
     assert run_caps(priced, 500, 3.0) == {"queries": 500, "cost": 3.0}
     assert run_caps(priced, None, None) == {}
+
+
+@pytest.mark.parametrize(
+    ("caps", "options", "text"),
+    [
+        ({"queries": 750000}, "--max-queries 1500000", "750,000 queries"),
+        ({"cost": 1.2}, "--max-cost 2.4", "1.2 USD"),
+        (
+            {"queries": 10, "cost": 1234567.5},
+            "--max-queries 20 --max-cost 2469135",
+            "10 queries and 1,234,567.5 USD",
+        ),
+    ],
+)
+def test_large_caps_are_told_in_full(caps: dict[str, float], options: str, text: str) -> None:
+    assert (doubled(caps), told(caps)) == (options, text)
 
 
 def test_larger_caps_replace_the_old_ones_at_a_resume() -> None:

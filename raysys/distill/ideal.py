@@ -58,7 +58,7 @@ class Ideal(PooledMethod):
             share * options.query_budget,
             options.warmup_rounds if share else 0,
             options.warmup_candidates,
-            "structured",
+            options.warmup_kind,
         )
         self._epoch = 0
         self._made: Tensor | None = None

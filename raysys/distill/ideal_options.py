@@ -4,6 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from raysys.distill.noise_options import NOISE_KINDS, NoiseKind
 from raysys.distill.options import StudentOptions
 from raysys.errors import UsageError
 from raysys.records import Task
@@ -27,7 +28,8 @@ class IdealOptions(StudentOptions):
     epochs: int = Field(
         10, ge=1, description="epochs; with labels once, those after the budget is spent only train"
     )
-    warmup_share: float = Field(0.0, ge=0, le=1, description="share of the budget spent on structured noise")
+    warmup_share: float = Field(0.0, ge=0, le=1, description="share of the budget spent on noise")
+    warmup_kind: NoiseKind = Field("structured", description=NOISE_KINDS)
     warmup_rounds: int = Field(1, ge=1, le=100, description="rounds of the warm-up, each with its passes")
     warmup_candidates: int = Field(
         1, ge=1, le=100, description="noise images made for one asked; the student picks the unclear ones"

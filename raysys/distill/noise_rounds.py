@@ -1,7 +1,8 @@
-"""Method `noise`, and the warm-up of other methods: noise asked in rounds, chosen by the student.
+"""Method `noise`, and the warm-up of other methods: images made without a network, asked in rounds.
 
-Baselines of every comparison: uniform noise, and the structured noise of `distill.noise`. With candidates
-above 1 each round asks those images of many that the student of the round before finds unclear.
+Baselines of every comparison: uniform noise, and the structured noise of `distill.noise`; and a prior for
+teachers of drawn shapes, `distill.scribbles`. With candidates above 1 the student of the round before picks
+those of many that are asked.
 """
 
 from typing import Any
@@ -13,16 +14,19 @@ from raysys.distill.noise import structured_noise, uniform_noise
 from raysys.distill.noise_options import NoiseOptions
 from raysys.distill.pooled import PooledMethod
 from raysys.distill.rounds import Rounds
+from raysys.distill.scribbles import scribbles
 
 
 class NoiseRounds(Rounds):
-    """Rounds of noise, of `kind` uniform or structured."""
+    """Rounds of noise, of `kind` uniform, structured or scribbles."""
 
     def __init__(self, method: PooledMethod, queries: float, rounds: int, candidates: int, kind: str) -> None:
         def draw(n: int) -> Tensor:
             task, rng = method.task, method.rng
             if kind == "uniform":
                 return uniform_noise(n, task.image_shape, rng)
+            if kind == "scribbles":
+                return scribbles(n, task.image_shape, rng)
             return structured_noise(n, task.image_shape, task.flip, rng)
 
         super().__init__(method, queries, rounds, candidates, draw)

@@ -129,8 +129,8 @@ def rows_of(runs: Iterable[tuple[RunLayout, Snapshot]]) -> list[Row]:
 
 
 def score_of(rows: Iterable[Row]) -> str:
-    """What ranks the rows: `val_accuracy`, or `agreement` where a trial has no accuracy."""
-    return ACCURACY.name if all(row.spread(ACCURACY.name) for row in rows) else AGREEMENT.name
+    """What ranks the rows: `val_accuracy`, or `agreement` where there are no labels."""
+    return ACCURACY.name if any(row.spread(ACCURACY.name) for row in rows) else AGREEMENT.name
 
 
 def differing(rows: Sequence[Row]) -> list[dict[str, Scalar | None]]:
@@ -163,11 +163,12 @@ def row_json(row: Row, columns: Iterable[str]) -> dict[str, Any]:
         "method": row.method,
         "preset": row.preset,
         "response": row.response,
+        "student": row.terms["student"],
         "query_budget": row.budget,
         **numbers,
         "seeds": [entry.record.config.seed for entry in row.entries],
         "trials": [entry.name for entry in row.entries],
-        "options": dict(row.terms),
+        "options": {name: value for name, value in row.terms.items() if name != "student"},
     }
 
 

@@ -45,7 +45,6 @@ def join_parts(layout: RunLayout, uid: str) -> None:
             return
         with _open(layout, info.path) as file:
             rows += file.metadata.num_rows
-
     if not parts:
         return
     with _open(layout, parts[0].path) as file:
@@ -114,7 +113,8 @@ def _read(file: pq.ParquetFile) -> tuple[Images, Response]:
     images, labels = np.empty((n, size), np.uint8), np.empty(n, np.int64)
     told: list[Any] = []
     at = 0
-    for batch in file.iter_batches(ROWS):
+    groups = (file.read_row_group(number) for number in range(file.num_row_groups))
+    for batch in (batch for table in groups for batch in table.to_batches()):
         rows = slice(at, at + len(batch))
         pixels = batch.column("image")
         flat = np.frombuffer(pixels.buffers()[1], np.uint8, len(batch) * size, pixels.offset * size)

@@ -52,12 +52,10 @@ def compare(
         budgets = ", ".join(f"{budget:,}" for budget in bare)
         output.note(f"no row of method noise at {budgets} queries: what any method must beat is not shown")
     if json:
-        told = {"runs": [snapshot.path for _, snapshot in found], "dataset": manifest.dataset}
+        told: dict[str, Any] = {"runs": [snapshot.path for _, snapshot in found], "dataset": manifest.dataset}
         card = manifest.teacher.as_dict() if manifest.teacher else None
-        told_recipe = recipe and {name: getattr(recipe, name) for name in _recipe_keys()}
-        output.print_json(
-            {**told, "teacher": card, "fresh": told_recipe, "rows": [row_json(row, NUMBERS) for row in rows]}
-        )
+        told |= {"teacher": card, "fresh": None if recipe is None else _parts(recipe)}
+        output.print_json({**told, "rows": [row_json(row, NUMBERS) for row in rows]})
         return
     _show(rows, manifest, recipe is not None)
 
@@ -70,10 +68,11 @@ def _recipe(settings: Sequence[str], files: Sequence[Path]) -> "StudentOptions":
     return parse_recipe({key: value for layer in layers for key, value in layer.items()})
 
 
-def _recipe_keys() -> tuple[str, ...]:
+def _parts(recipe: "StudentOptions") -> dict[str, Any]:
+    """What acts on a fresh student."""
     from raysys.distill.options import RECIPE
 
-    return RECIPE
+    return {name: getattr(recipe, name) for name in RECIPE}
 
 
 def _with_fresh(
@@ -81,7 +80,7 @@ def _with_fresh(
 ) -> "list[Row]":
     from raysys.cluster.fresh import train_fresh
 
-    told = ", ".join(f"{key}={getattr(recipe, key)}" for key in _recipe_keys())
+    told = ", ".join(f"{key}={value}" for key, value in _parts(recipe).items())
     output.note(f"fresh students: {told}")
     return train_fresh(rows, manifest, recipe, data_root, output.note)
 
@@ -104,14 +103,9 @@ def _show(rows: "list[Row]", manifest: "Manifest", fresh: bool) -> None:
     table = [teacher]
     for number, row in enumerate(rows, start=1):
         queries = row.spread("queries")
-        cells = [
-            number,
-            _name(row),
-            row.response,
-            f"{row.budget:,}",
-            f"{queries.mean:,.0f}" if queries else "",
-        ]
-        table.append([*cells, len(row.entries), *(_cell(row.spread(one)) for one in columns.values())])
+        asked = f"{queries.mean:,.0f}" if queries else ""
+        cells = [number, _name(row), row.response, f"{row.budget:,}", asked, len(row.entries)]
+        table.append([*cells, *(_cell(row.spread(one)) for one in columns.values())])
     output.table(("", "method", "labels", "budget", "queries", "n", *columns), table)
     lines = [
         f"{number}: " + ", ".join(f"{key}={'-' if value is None else value}" for key, value in terms.items())

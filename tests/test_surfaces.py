@@ -24,6 +24,7 @@ def test_command_names_stay() -> None:
         "ls",
         "show",
         "front",
+        "compare",
         "audit",
         "teacher",
         "doctor",

@@ -103,6 +103,7 @@ class MemoryKeeper:
     def __init__(self, state: bytes | None = None, fail_at: int | None = None, after: bool = False) -> None:
         self.states = [] if state is None else [state]
         self.requests: dict[int, Images] = {}
+        self.pairs: dict[int, tuple[Images, Response]] = {}
         self.shown: list[tuple[int, Images]] = []
         self._fail_at = fail_at
         self._after = after
@@ -125,6 +126,9 @@ class MemoryKeeper:
 
     def kept_request(self, sequence: int) -> Images | None:
         return self.requests.get(sequence)
+
+    def keep_pairs(self, first: int, images: Images, response: Response) -> None:
+        self.pairs[first] = (images.copy(), response)
 
     def show(self, step: int, samples: Images) -> None:
         self.shown.append((step, samples))

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from raysys.cli import audit, dashboard, doctor, front, output, runs, spaces, teacher, trial, tune
+from raysys.cli import audit, compare, dashboard, doctor, front, output, runs, spaces, teacher, trial, tune
 from raysys.errors import RaysysError, UsageError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ for command in (
     runs.ls,
     runs.show,
     front.front,
+    compare.compare,
     audit.audit,
     doctor.doctor,
     dashboard.dashboard,

@@ -111,4 +111,6 @@ def _text(value: Any) -> str:
     """A value as YAML writes it; several with `or`."""
     if isinstance(value, list):
         return " or ".join(_text(one) for one in value)
+    if value is None:
+        return "default"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -68,7 +68,7 @@ def trial(
         clash = [flag for flag, value in given.items() if value]
         if clash:
             raise UsageError(f"{', '.join(clash)} cannot be used with --from", "a repeat changes nothing")
-        chosen, wanted, own_root, sha256 = _repeated(origin, seed, trust_program)
+        chosen, wanted, own_root, sha256, preset = _repeated(origin, seed, trust_program)
         data_root = data_root or own_root
         if chosen.teacher.http is not None and not ask_again:
             raise UsageError(
@@ -84,7 +84,7 @@ def trial(
         chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial, preset)
         wanted = _first(chosen, 0 if seed is None else seed)
     path = common.run_path(storage, name, chosen.name, "-trial")
-    record = _run(path, chosen, wanted, common.data_root_or_default(data_root))
+    record = _run(path, chosen, wanted, common.data_root_or_default(data_root), preset or "")
     if record.error:
         output.warning(record.error)
     if json:
@@ -107,7 +107,7 @@ def trial(
         output.note(f"{'the same student as' if same else 'another student than'} {origin}, {sha256[:12]}")
 
 
-def _run(path: Path, space: "Space", config: "TrialConfig", data_root: Path) -> "TrialRecord":
+def _run(path: Path, space: "Space", config: "TrialConfig", data_root: Path, preset: str) -> "TrialRecord":
     from raysys.cluster.in_process import Watcher, run_in_process
     from raysys.cluster.machine import Machine
     from raysys.store.layout import RunLayout
@@ -121,7 +121,8 @@ def _run(path: Path, space: "Space", config: "TrialConfig", data_root: Path) -> 
         )
 
     machine = Machine(data_root=data_root, cache=default_cache_dir())
-    return run_in_process(RunLayout.open(path), space, config, machine, Watcher(output.note, on_report))
+    watcher = Watcher(output.note, on_report)
+    return run_in_process(RunLayout.open(path), space, config, machine, watcher, preset)
 
 
 def _first(space: "Space", seed: int) -> "TrialConfig":
@@ -133,8 +134,10 @@ def _first(space: "Space", seed: int) -> "TrialConfig":
     return complete_config(space, dict(suggestion.values), suggestion.uid, seed)
 
 
-def _repeated(origin: str, seed: int | None, trust_program: bool) -> "tuple[Space, TrialConfig, Path, str]":
-    """Space and config of a trial of a run, the run's data root, and the hash of its student."""
+def _repeated(
+    origin: str, seed: int | None, trust_program: bool
+) -> "tuple[Space, TrialConfig, Path, str, str]":
+    """Space and config of a trial of a run, its data root, the student's hash, and the run's preset."""
     from dataclasses import replace
 
     from raysys.space.load import from_json
@@ -151,4 +154,4 @@ def _repeated(origin: str, seed: int | None, trust_program: bool) -> "tuple[Spac
     if seed is not None:
         config = replace(config, seed=seed)
     space, root = from_json(snapshot.manifest.space, trust_program), snapshot.manifest.dataset["root"]
-    return space, config, Path(root), records[uid].weights_sha256
+    return space, config, Path(root), records[uid].weights_sha256, snapshot.manifest.preset

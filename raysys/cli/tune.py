@@ -146,7 +146,7 @@ def tune(
             caps = (max_queries, max_cost)
             ended = _resume(path, machine, data_root, teacher_url, caps, extend, retry_failed, trust_program)
         else:
-            ended = _start(path, chosen, machine, seed, sampler, max_queries, max_cost)
+            ended = _start(path, chosen, machine, seed, sampler, max_queries, max_cost, preset or "")
     except KeyboardInterrupt:
         output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(str(path))}")
         raise typer.Exit(130) from None
@@ -162,6 +162,7 @@ def _start(
     sampler: Sampler,
     max_queries: int | None,
     max_cost: float | None,
+    preset: str,
 ) -> "Ended":
     from raysys.cluster.experiment import start_run
     from raysys.store.layout import RunLayout
@@ -174,6 +175,7 @@ def _start(
         sampler=sampler.value,
         max_queries=max_queries,
         max_cost=max_cost,
+        preset=preset,
         say=output.note,
     )
 

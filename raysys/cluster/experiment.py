@@ -39,9 +39,13 @@ def start_run(
     sampler: SamplerName,
     max_queries: int | None,
     max_cost: float | None,
+    preset: str,
     say: Callable[[str], None],
 ) -> Ended:
-    """A new run. Raises UsageError before anything is written when it cannot be."""
+    """A new run. Raises UsageError before anything is written when it cannot be.
+
+    `preset` names the preset that made the space what it is, for the manifest; empty for none.
+    """
     task = check_space(space)
     problems.check_networks(space, task)
     dataset = problems.read_dataset(space, task, machine.data_root)
@@ -63,6 +67,7 @@ def start_run(
         sampler=sampler,
         trials=space.trials,
         caps=caps,
+        preset=preset,
     )
     write_manifest(layout, manifest)
     with run_lock(layout), crash_recorded(layout):

@@ -35,9 +35,12 @@ class Watcher:
 
 
 def run_in_process(
-    layout: RunLayout, space: Space, config: TrialConfig, machine: Machine, watcher: Watcher
+    layout: RunLayout, space: Space, config: TrialConfig, machine: Machine, watcher: Watcher, preset: str = ""
 ) -> TrialRecord:
-    """Run `config` in a new run folder and test its student. Raises UsageError when the folder exists."""
+    """Run `config` in a new run folder and test its student. Raises UsageError when the folder exists.
+
+    `preset` names the space's preset that the config is of, for the manifest.
+    """
     task = check_space(space)
     problems.check_networks(space, task)
     dataset = problems.read_dataset(space, task, machine.data_root)
@@ -63,6 +66,7 @@ def run_in_process(
         sampler=NO_SAMPLER,
         trials=1,
         caps={},
+        preset=preset,
     )
     write_manifest(layout, manifest)
     with (

@@ -250,6 +250,7 @@ def new_manifest(
     sampler: str,
     trials: int,
     caps: dict[str, float],
+    preset: str,
 ) -> Manifest:
     """The manifest of a run that starts now."""
     return Manifest(
@@ -258,6 +259,7 @@ def new_manifest(
         created=created,
         space=to_json(space),
         space_digest=digest(space),
+        preset=preset,
         method=space.method,
         response=space.response,
         objectives=tuple(

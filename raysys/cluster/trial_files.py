@@ -12,10 +12,11 @@ from torch import nn
 
 from raysys.distill.trial import saved_position
 from raysys.models.weights import save_safetensors, state_sha256
-from raysys.oracle import Images
+from raysys.oracle import Images, Response
 from raysys.records import TrialConfig
 from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
+from raysys.store.pairs import join_parts, keep_part
 
 GRID = 8
 """Pictures a row of a contact sheet."""
@@ -75,6 +76,10 @@ class TrialFiles:
         images: Images = np.load(io.BytesIO(body), allow_pickle=False)
         return images
 
+    def keep_pairs(self, first: int, images: Images, response: Response) -> None:
+        """See `Keeper.keep_pairs`. Raises StorageError."""
+        keep_part(self._layout, self._uid, first, images, response)
+
     def show(self, step: int, samples: Images) -> None:
         """See `Keeper.show`: one PNG a step, pictures side by side."""
         sheet = Image.fromarray(contact_sheet(samples))
@@ -85,12 +90,13 @@ class TrialFiles:
         write_atomic(self._layout.filesystem, path, lambda stream: large.save(stream, "PNG"))
 
     def save_student(self, student: nn.Module, config: TrialConfig) -> str:
-        """Keep the student with its config; returns the sha256 of its weights."""
+        """Keep the student with its config and what it paid for; returns the sha256 of its weights."""
         folder = self._layout.students(self._uid)
         folder.mkdir(parents=True, exist_ok=True)
         digest = state_sha256(student)
         self._write(folder / "config.json", json.dumps(asdict(config), indent=2).encode())
         save_safetensors(student, folder / "weights.safetensors", {"uid": self._uid, "sha256": digest})
+        join_parts(self._layout, self._uid)
         return digest
 
     def _request(self, sequence: int) -> Path:

@@ -138,13 +138,14 @@ class Method(ABC):
             parts.append(asked)
             if len(asked.images) < len(wanted):
                 break
-        whole = _joined(parts)
+        whole = joined(parts)
         if whole is not None:
             self._collapse.saw(whole.response)
         return whole
 
 
-def _joined(parts: Sequence[Asked]) -> Asked | None:
+def joined(parts: Sequence[Asked]) -> Asked | None:
+    """Several requests as one; None of none."""
     if len(parts) < 2:
         return parts[0] if parts else None
     told = [part.response.probabilities for part in parts if part.response.probabilities is not None]

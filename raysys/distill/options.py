@@ -1,8 +1,9 @@
 """The options of each method, checked at the door. No torch here: `raysys spaces` reads this module."""
 
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -73,6 +74,15 @@ class StudentOptions(MethodOptions):
     generations: int = Field(1, ge=1, le=10, description="final phases, each taught by the one before")
 
 
+RECIPE = tuple(
+    name for name in StudentOptions.model_fields if name not in ("query_budget", "passes", "restart")
+)
+"""What acts on a student that is trained afresh: nothing is asked, no rounds come before its final phases."""
+
+
+Model = TypeVar("Model", bound=MethodOptions)
+
+
 @cache
 def _installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}  # reads every package's metadata
@@ -127,18 +137,28 @@ def check_response(method: str, response: str) -> None:
 def parse_options(method: str, values: dict[str, Scalar]) -> MethodOptions:
     """The complete options of `method`, defaults filled in. Raises UsageError for a person."""
     model = method_options(method)
+    return _parse(model, tuple(model.model_fields), values, f"method {method}")
+
+
+def parse_recipe(values: Mapping[str, Scalar]) -> StudentOptions:
+    """The recipe of a student that is trained afresh, defaults filled in. Raises UsageError for a person."""
+    recipe = _parse(StudentOptions, RECIPE, values, "the student's recipe")
+    if not recipe.final_passes:
+        raise UsageError("final_passes=0: a fresh student would learn nothing", hint="use 1 or more")
+    return recipe
+
+
+def _parse(model: type[Model], known: Collection[str], values: Mapping[str, Scalar], whose: str) -> Model:
     for key in values:
-        if key not in model.model_fields:
+        if key not in known:
             raise UsageError(
-                f"unknown option {key!r} of method {method}",
-                f"known: {', '.join(model.model_fields)}",
-                nearest(key, model.model_fields),
+                f"unknown option {key!r} of {whose}", f"known: {', '.join(known)}", nearest(key, known)
             )
     try:
-        return model(**values)
+        return model.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         why = first["msg"].removeprefix("Value error, ")
-        what = f"option {key}={first['input']!r} of method {method} cannot be used" if key else why
+        what = f"option {key}={first['input']!r} of {whose} cannot be used" if key else why
         raise UsageError(what, why if key else "", "raysys spaces NAME shows the ranges") from None

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from raysys.distill.evaluation import evaluate
-from raysys.distill.method import Asked, Method, Setting
+from raysys.distill.method import Asked, Method, Setting, joined
 from raysys.distill.registry import build_method
 from raysys.errors import CorruptRunError
-from raysys.oracle import BudgetExhausted, Images, Oracle
+from raysys.oracle import BudgetExhausted, Images, Oracle, Response
 from raysys.records import EvalSet, Report, Task, TrialConfig
 
 STATE_VERSION = 2
@@ -38,6 +38,13 @@ class Keeper(Protocol):
         """The images kept for a request since the last saved state, or None."""
         ...
 
+    def keep_pairs(self, first: int, images: Images, response: Response) -> None:
+        """Keep what was asked, uint8 (n, c, h, w), n >= 1, from image number `first` on, with the answers.
+
+        A trial that goes on from an older state keeps the same numbers again: the later ones count.
+        """
+        ...
+
     def show(self, step: int, samples: Images) -> None:
         """Keep images worth a look, uint8 (n, c, h, w)."""
         ...
@@ -54,6 +61,7 @@ class KeptRequests:
     def __init__(self, oracle: Oracle, keeper: Keeper) -> None:
         self._oracle = oracle
         self._keeper = keeper
+        self._asked: list[Asked] = []
 
     def ask(self, images: Images, sequence: int) -> Asked | None:
         """See `Requests.ask`."""
@@ -68,7 +76,14 @@ class KeptRequests:
                 return None
             images = images[: reply.remaining]
             self._keeper.keep_request(sequence, images)
-        return Asked(images, reply)
+        self._asked.append(Asked(images, reply))
+        return self._asked[-1]
+
+    def keep_pairs(self, queries: int) -> None:
+        """Keep what was asked since the last call; `queries` counts all that the trial has asked."""
+        if (whole := joined(self._asked)) is not None:
+            self._keeper.keep_pairs(queries - len(whole.images), whole.images, whole.response)
+        self._asked = []
 
 
 @dataclass(frozen=True)
@@ -105,7 +120,8 @@ def run_trial(
     gone on with on another, it ends with another student, but no image is paid for twice.
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
-    method = build_method(Setting(config, task, KeptRequests(oracle, keeper), device, images))
+    requests = KeptRequests(oracle, keeper)
+    method = build_method(Setting(config, task, requests, device, images))
     reports = _restore(method, keeper.load())
     before = reports[-1].seconds if reports else 0.0
     if reports:
@@ -127,6 +143,7 @@ def run_trial(
         reports.append(report)
         if progress.samples is not None:
             keeper.show(report.step, progress.samples)
+        requests.keep_pairs(method.queries)  # before the state that does not ask for them again
         keeper.save(_pack(method, reports))
         on_reports([report])
     return Outcome(method.student.eval(), reports, method.note)

@@ -76,6 +76,10 @@ class RunLayout:
         """The saved student of a trial."""
         return self.root / "students" / uid
 
+    def pairs(self, uid: str) -> Path:
+        """What the trial of a saved student paid for."""
+        return self.students(uid) / "pairs.parquet"
+
     def checkpoints(self, uid: str) -> Path:
         """The state from which a trial goes on."""
         return self.root / "checkpoints" / uid

@@ -55,6 +55,7 @@ class Manifest(BaseModel):
     state: RunState = RunState.RUNNING
     space: dict[str, Any]
     space_digest: str
+    preset: str = Field("", description="the space's preset that was asked for with --preset")
     method: str
     response: str
     objectives: tuple[Objective, ...] = (ACCURACY, QUERIES)

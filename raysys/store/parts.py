@@ -33,7 +33,7 @@ class Parts:
         """The visible parts, in the order in which they were written."""
         selector = FileSelector(str(self.folder), allow_not_found=True)
         found = [info for info in self.filesystem.get_file_info(selector) if _NAME.fullmatch(info.base_name)]
-        return sorted(found, key=_number)
+        return sorted(found, key=number_of)
 
     def append(self, table: pa.Table, number: int) -> None:
         """Write a part; it is durable when this returns. Raises StorageError."""
@@ -43,7 +43,7 @@ class Parts:
     def next_number(self) -> int:
         """A number above all parts."""
         files = self.files()
-        return 1 + (_number(files[-1]) if files else 0)
+        return 1 + (number_of(files[-1]) if files else 0)
 
     def read(self) -> tuple[pa.Table, int]:
         """All rows in the order in which they were written, and how many parts cannot be read."""
@@ -87,6 +87,7 @@ class Parts:
         return table if fits else None
 
 
-def _number(info: FileInfo) -> int:
+def number_of(info: FileInfo) -> int:
+    """The number of a part."""
     match = _NAME.fullmatch(info.base_name)
     return int(match[1]) if match else 0

@@ -9,9 +9,10 @@ import yaml
 
 from raysys.cli.app import main
 from raysys.cluster.plan import check_space, with_method, with_preset
+from raysys.cluster.problem import complete_config
 from raysys.distill.options import method_options
 from raysys.errors import SpaceError, UsageError
-from raysys.space.load import digest, from_json, load_space, smoke, space_names, to_json
+from raysys.space.load import apply_overrides, digest, from_json, load_space, smoke, space_names, to_json
 
 PRESETS: dict[str, Any] = {
     "cheap": {"query_budget": 300, "optimizer": "sgd", "student": "cnn3", "trials": 2},
@@ -128,3 +129,38 @@ def test_a_trial_takes_a_preset(
     assert (told["method"], told["queries"]) == ("noise", 400)
     assert main(["trial", "--from", f"{tmp_path}/x:u00000", "--preset", "static"]) == 2
     assert "--preset cannot be used with --from" in capsys.readouterr().err
+
+
+SYSTEMS = {
+    "surrogate": "surrogate",
+    "uniform": "noise",
+    "structured": "noise",
+    "db3kd": "db3kd",
+    "zsdb3kd": "zsdb3kd",
+    "once": "ideal",
+    "official": "ideal",
+    "dfme": "dfme",
+    "dfme-published": "dfme",
+}
+
+
+@pytest.mark.parametrize("preset", SYSTEMS)
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_a_shipped_preset_leaves_nothing_open(name: str, preset: str) -> None:
+    space = with_preset(load_space(name), preset)
+    check_space(space)
+    assert (space.method, space.response) == (SYSTEMS[preset], "soft" if "dfme" in preset else "hard")
+    assert not space.parameters and not space.points
+    larger = apply_overrides(space, {"query_budget": 25000})
+    assert complete_config(larger, {}, "u00000", 0).options["query_budget"] == 25000
+
+
+def test_the_published_presets_have_the_published_constants() -> None:
+    dfme = complete_config(with_preset(load_space("digits"), "dfme-published"), {}, "u00000", 0).options
+    published = {"batch": 256, "g_iter": 1, "d_iter": 5, "directions": 1, "epsilon": 1e-3, "s_lr": 0.1}
+    published |= {"g_lr": 1e-4, "weight_decay": 5e-4, "latent_dim": 256, "replay": 0, "final_passes": 0}
+    assert published.items() <= dfme.items()
+    ideal = complete_config(with_preset(load_space("mnist"), "official"), {}, "u00000", 0).options
+    released = {"batch_size": 250, "train_batch": 250, "epochs": 100, "g_steps": 30, "entropy_weight": 5.0}
+    released |= {"lr": 0.01, "passes": 1, "final_passes": 0, "augment": 0.0, "balance": False}
+    assert released.items() <= ideal.items()

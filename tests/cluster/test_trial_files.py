@@ -111,7 +111,8 @@ def test_a_worker_lost_after_a_charge_is_replaced_without_another(tmp_path: Path
         # Another seed makes other images, as another machine's floating point does.
         work(trial_config(seed=1), CutOff())
         assert door.teacher.forwards == [20, 20, 10]
-    assert {path.name for path in (tmp_path / "checkpoints" / "u00000").iterdir()} == {"attempts", "state.pt"}
+    kept = {path.name for path in (tmp_path / "checkpoints" / "u00000").iterdir()}
+    assert kept == {"attempts", "pairs", "state.pt"}
 
 
 def test_a_damaged_request_counts_as_none(tmp_path: Path) -> None:

@@ -1,0 +1,141 @@
+"""`raysys compare`: methods side by side, over seeds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raysys.cli import common, output
+from raysys.errors import UsageError
+
+if TYPE_CHECKING:
+    from raysys.distill.options import StudentOptions
+    from raysys.store.comparison import Row, Spread
+    from raysys.store.manifest import Manifest
+
+FRESH = ("fresh_val_accuracy", "fresh_test_accuracy")
+NUMBERS = ("queries", "val_accuracy", "test_accuracy", "agreement", "test_agreement", *FRESH)
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="the runs' folders")],
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="train a fresh student on what each trial asked, by one recipe")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-s", "--set", metavar="KEY=VALUE", help="with --fresh: change the recipe"),
+    ] = None,
+    config: Annotated[
+        list[Path] | None, typer.Option("-c", "--config", help="with --fresh: a YAML file of such keys")
+    ] = None,
+    data_root: common.DataRoot = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Compare the finished trials of runs with one teacher: mean and spread over the seeds of a config.
+
+    With --fresh also of students that learn only from what the trials asked, all by the same recipe; no query
+    is made. Its parts are options of a student: --fresh -s final_passes=100 -s lr=0.1.
+    """
+    from raysys.store.comparison import comparable, row_json, rows_of, without_noise
+
+    if (settings or config) and not fresh:
+        raise UsageError("-s and -c change the recipe of fresh students", hint="add --fresh")
+    recipe = _recipe(settings or [], config or []) if fresh else None
+    found = comparable(runs)
+    manifest = found[0][1].manifest
+    rows = rows_of(found)
+    if recipe is not None:
+        rows = _with_fresh(rows, manifest, recipe, data_root)
+    if bare := without_noise(rows):
+        budgets = ", ".join(f"{budget:,}" for budget in bare)
+        output.note(f"no row of method noise at {budgets} queries: what any method must beat is not shown")
+    if json:
+        told: dict[str, Any] = {"runs": [snapshot.path for _, snapshot in found], "dataset": manifest.dataset}
+        card = manifest.teacher.as_dict() if manifest.teacher else None
+        told |= {"teacher": card, "fresh": None if recipe is None else _parts(recipe)}
+        output.print_json({**told, "rows": [row_json(row, NUMBERS) for row in rows]})
+        return
+    _show(rows, manifest, recipe is not None)
+
+
+def _recipe(settings: Sequence[str], files: Sequence[Path]) -> "StudentOptions":
+    from raysys.distill.options import parse_recipe
+    from raysys.space.load import parse_settings, read_overrides
+
+    layers = [*map(read_overrides, files), parse_settings(settings)]
+    return parse_recipe({key: value for layer in layers for key, value in layer.items()})
+
+
+def _parts(recipe: "StudentOptions") -> dict[str, Any]:
+    """What acts on a fresh student."""
+    from raysys.distill.options import RECIPE
+
+    return {name: getattr(recipe, name) for name in RECIPE}
+
+
+def _with_fresh(
+    rows: "list[Row]", manifest: "Manifest", recipe: "StudentOptions", data_root: Path | None
+) -> "list[Row]":
+    from raysys.cluster.fresh import train_fresh
+
+    told = ", ".join(f"{key}={value}" for key, value in _parts(recipe).items())
+    output.note(f"fresh students: {told}")
+    return train_fresh(rows, manifest, recipe, data_root, output.note)
+
+
+def _show(rows: "list[Row]", manifest: "Manifest", fresh: bool) -> None:
+    """The table, the teacher first; below it what tells rows of one method apart, and what is no evidence."""
+    from raysys.distill.options import described
+    from raysys.fronts.objectives import AGREEMENT, TESTED
+    from raysys.store.comparison import EVIDENCE, differing, score_of
+
+    score = score_of(rows)
+    columns = {"val %": score, "test %": TESTED[score], "agree %": "agreement"}
+    if score == AGREEMENT.name:
+        columns = {"agree %": score, "test agree %": TESTED[score]}
+    if fresh:
+        columns |= dict(zip(("fresh\nval %", "fresh\ntest %"), FRESH, strict=True))
+    card = manifest.teacher
+    teacher: list[Any] = [None, "teacher", *[None] * 4]
+    teacher += [_percent(getattr(card, column, None)) for column in columns.values()]
+    table = [teacher]
+    for number, row in enumerate(rows, start=1):
+        queries = row.spread("queries")
+        asked = f"{queries.mean:,.0f}" if queries else ""
+        cells = [number, _name(row), row.response, f"{row.budget:,}", asked, len(row.entries)]
+        table.append([*cells, *(_cell(row.spread(one)) for one in columns.values())])
+    output.table(("", "method", "labels", "budget", "queries", "n", *columns), table)
+    lines = [
+        f"{number}: " + ", ".join(f"{key}={'-' if value is None else value}" for key, value in terms.items())
+        for number, terms in enumerate(differing(rows), start=1)
+        if terms
+    ]
+    if lines:
+        output.result("rows of one method and budget differ in", *lines)
+    marked = {row.method: described(row.method) for row in rows}
+    output.result(*(f"* {told}" for method, told in marked.items() if told != method))
+    if any(len(row.entries) < EVIDENCE for row in rows):
+        output.result(f"rows with fewer than {EVIDENCE} seeds (n) are no evidence")
+
+
+def _name(row: "Row") -> str:
+    """Method and preset; a star where the method is given real images."""
+    from raysys.distill.options import described
+
+    name = f"{row.method}/{row.preset}" if row.preset and row.method not in row.preset else row.preset
+    return (name or row.method) + ("*" if described(row.method) != row.method else "")
+
+
+def _cell(over: "Spread | None") -> str:
+    """Mean and standard deviation in percent."""
+    if over is None:
+        return "-"
+    if over.std is None:
+        return f"{100 * over.mean:.1f} ± -"
+    return f"{100 * over.mean:.1f} ± {100 * over.std:.{0 if over.std >= 0.1 else 1}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"

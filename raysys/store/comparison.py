@@ -1,0 +1,205 @@
+"""Trials of several runs side by side: the same config with other seeds is one row, with mean and spread."""
+
+import json
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from raysys.errors import UsageError
+from raysys.fronts.objectives import ACCURACY, AGREEMENT
+from raysys.records import Scalar, TrialRecord, TrialStatus
+from raysys.store.layout import RunLayout
+from raysys.store.manifest import Manifest
+from raysys.store.reader import Snapshot, read_run
+
+EVIDENCE = 3
+"""Seeds below which a row is no evidence."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, and sample standard deviation (n - 1), which one value does not have."""
+
+    mean: float
+    std: float | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished trial of a run; `fresh_...` are of a student that was trained afresh on what it asked."""
+
+    run: RunLayout
+    preset: str
+    terms: Mapping[str, Scalar]
+    record: TrialRecord
+    fresh_val_accuracy: float | None = None
+    fresh_test_accuracy: float | None = None
+
+    @property
+    def name(self) -> str:
+        """RUN:UID, as `raysys trial --from` takes it."""
+        return f"{self.run.root}:{self.record.uid}"
+
+    def value(self, column: str) -> float | None:
+        """A number of the trial, None where it has none."""
+        found = getattr(self if column.startswith("fresh_") else self.record, column)
+        return float(found) if found is not None and math.isfinite(found) else None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Trials that differ by their seed only, by rising seed; `terms` is all that decided them besides.
+
+    `preset` is empty where they were not all asked for by the same one.
+    """
+
+    method: str
+    response: str
+    preset: str
+    terms: Mapping[str, Scalar]
+    entries: tuple[Entry, ...]
+
+    @property
+    def budget(self) -> int:
+        """The most images that each trial might ask."""
+        return int(self.terms["query_budget"])
+
+    def spread(self, column: str) -> Spread | None:
+        """Mean and spread of a number over the seeds; None unless each of them has it."""
+        return spread([entry.value(column) for entry in self.entries])
+
+
+def spread(values: Sequence[float | None]) -> Spread | None:
+    """Mean and sample standard deviation; None of nothing, and where a value is missing."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    return Spread(fmean(known), stdev(known) if len(known) > 1 else None)
+
+
+def comparable(runs: Iterable[str]) -> list[tuple[RunLayout, Snapshot]]:
+    """The runs at these paths or URIs, each once. Raises UsageError, CorruptRunError.
+
+    Only runs of one teacher, data set and split of its held-out images can be compared.
+    """
+    found: dict[str, tuple[RunLayout, Snapshot]] = {}
+    for run in runs:
+        layout = RunLayout.open(run)
+        snapshot = read_run(layout)
+        found.setdefault(snapshot.manifest.id or os.path.realpath(layout.root), (layout, snapshot))
+        if not _finished(snapshot):
+            raise UsageError(f"{snapshot.path} has no finished trial", hint="leave it out, or let it go on")
+    first, *others = (snapshot for _, snapshot in found.values())
+    for other in others:
+        for what, mine in _problem(first.manifest).items():
+            if (theirs := _problem(other.manifest)[what]) != mine:
+                raise UsageError(
+                    f"runs with different {what}s cannot be compared",
+                    f"{first.path} has {mine}, {other.path} has {theirs}",
+                    "compare runs of one kind at a time",
+                )
+    return list(found.values())
+
+
+def rows_of(runs: Iterable[tuple[RunLayout, Snapshot]]) -> list[Row]:
+    """All finished trials as rows, by rising budget, then falling accuracy (agreement without labels).
+
+    Of trials that have the seed, too, in common one counts, first of all one that was tested.
+    """
+    groups: defaultdict[str, dict[int, Entry]] = defaultdict(dict)
+    for layout, snapshot in runs:
+        for record in _finished(snapshot):
+            entry = Entry(layout, snapshot.manifest.preset, _terms(snapshot, record), record)
+            key = json.dumps([record.config.method, record.config.response, entry.terms], sort_keys=True)
+            known = groups[key].setdefault(record.config.seed, entry)
+            if known.record.test_agreement is None and record.test_agreement is not None:
+                groups[key][record.config.seed] = entry
+    rows = [_row([entries[seed] for seed in sorted(entries)]) for entries in groups.values()]
+    by = score_of(rows)
+
+    def rank(row: Row) -> tuple[int, float]:
+        reached = row.spread(by)
+        return row.budget, -reached.mean if reached else math.inf
+
+    return sorted(rows, key=rank)
+
+
+def score_of(rows: Iterable[Row]) -> str:
+    """What ranks the rows: `val_accuracy`, or `agreement` where there are no labels."""
+    return ACCURACY.name if any(row.spread(ACCURACY.name) for row in rows) else AGREEMENT.name
+
+
+def differing(rows: Sequence[Row]) -> list[dict[str, Scalar | None]]:
+    """For each row, those of its terms that differ among the rows of the same method, response and budget."""
+    told = []
+    for row in rows:
+        kin = [one for one in rows if _kind(one) == _kind(row)]
+        names = sorted({name for one in kin for name in one.terms})
+        differ = [name for name in names if len({json.dumps(one.terms.get(name)) for one in kin}) > 1]
+        told.append({name: row.terms.get(name) for name in differ})
+    return told
+
+
+def without_noise(rows: Sequence[Row]) -> list[int]:
+    """The budgets at which no row is of method `noise`, the least that any method must beat."""
+    return sorted({row.budget for row in rows} - {row.budget for row in rows if row.method == "noise"})
+
+
+def row_json(row: Row, columns: Iterable[str]) -> dict[str, Any]:
+    """A row as JSON data: each column as mean, std and the values in the order of the seeds."""
+    numbers = {}
+    for column in columns:
+        over = row.spread(column)
+        numbers[column] = {
+            "mean": over and over.mean,
+            "std": over and over.std,
+            "values": [entry.value(column) for entry in row.entries],
+        }
+    return {
+        "method": row.method,
+        "preset": row.preset,
+        "response": row.response,
+        "student": row.terms["student"],
+        "query_budget": row.budget,
+        **numbers,
+        "seeds": [entry.record.config.seed for entry in row.entries],
+        "trials": [entry.name for entry in row.entries],
+        "options": {name: value for name, value in row.terms.items() if name != "student"},
+    }
+
+
+def _finished(snapshot: Snapshot) -> list[TrialRecord]:
+    """Trials that ended by themselves; a student that asked nothing is no result."""
+    return [one for one in snapshot.records() if one.status is TrialStatus.FINISHED and one.queries]
+
+
+def _problem(manifest: Manifest) -> dict[str, str]:
+    """What must be the same in runs that are compared."""
+    card, dataset = manifest.teacher, manifest.dataset
+    held_out = manifest.space.get("held_out")
+    return {
+        "teacher": f"{card.architecture} {card.sha256[:12]}" if card else "none",
+        "data set": f"{dataset.get('name')} {str(dataset.get('sha256'))[:12]}",
+        "test split": "all held-out images" if held_out is None else f"{held_out} held-out images",
+    }
+
+
+def _terms(snapshot: Snapshot, record: TrialRecord) -> dict[str, Scalar]:
+    """All that decided a trial, besides its method, response and seed."""
+    teacher = snapshot.manifest.space.get("teacher", {})
+    told = {f"teacher.{key}": teacher[key] for key in ("top_k", "decimals") if teacher.get(key) is not None}
+    return {**record.config.options, **told, "student": record.config.student}
+
+
+def _kind(row: Row) -> tuple[str, str, int]:
+    return row.method, row.response, row.budget
+
+
+def _row(entries: Sequence[Entry]) -> Row:
+    config, presets = entries[0].record.config, {entry.preset for entry in entries}
+    preset = presets.pop() if len(presets) == 1 else ""
+    return Row(config.method, config.response, preset, entries[0].terms, tuple(entries))

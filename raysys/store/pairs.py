@@ -1,0 +1,132 @@
+"""What a trial paid for: the images that it asked and the teacher's answers, in the order of asking.
+
+A trial keeps them in parts, each before the state that goes with it, and joins them when it has ended. Then
+they lie beside its student: `image` (the bytes of a uint8 image; its shape (c, h, w) is in the schema's
+metadata), `label` int64 and, from a soft teacher, `probabilities` float32.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raysys.errors import CorruptRunError
+from raysys.oracle import Images, Response
+from raysys.store.files import write_atomic
+from raysys.store.layout import RunLayout
+from raysys.store.parts import Parts, number_of
+
+ROWS = 4096
+"""Images of a row group: what is in memory at once while files are joined."""
+
+_SHAPE = b"image_shape"
+
+
+def keep_part(layout: RunLayout, uid: str, first: int, images: Images, response: Response) -> None:
+    """Keep the pairs `first`, `first` + 1, ... of a trial, replacing a part that began there.
+
+    Images uint8 (n, c, h, w), n >= 1. Raises StorageError.
+    """
+    _parts(layout, uid).append(pairs_table(images, response), first)
+
+
+def join_parts(layout: RunLayout, uid: str) -> None:
+    """Put the parts of a trial beside its student. Raises StorageError.
+
+    Nothing is written where the first ones are missing: an older raysys began the trial.
+    """
+    parts, rows = _parts(layout, uid).files(), 0
+    for info in parts:
+        if number_of(info) != rows:
+            return
+        with _open(layout, info.path) as file:
+            rows += file.metadata.num_rows
+    if not parts:
+        return
+    with _open(layout, parts[0].path) as file:
+        schema = file.schema_arrow
+
+    def write(stream: pa.NativeFile) -> None:
+        waiting: list[pa.Table] = []
+        with pq.ParquetWriter(stream, schema) as writer:
+            for info in parts:
+                with _open(layout, info.path) as file:
+                    waiting.append(file.read())
+                if info is parts[-1] or sum(table.num_rows for table in waiting) >= ROWS:
+                    writer.write_table(pa.concat_tables(waiting), row_group_size=ROWS)
+                    waiting = []
+
+    write_atomic(layout.filesystem, layout.pairs(uid), write)
+
+
+def has_pairs(layout: RunLayout, uid: str) -> bool:
+    """True when the pairs of a trial are kept."""
+    return bool(layout.filesystem.get_file_info(str(layout.pairs(uid))).is_file)
+
+
+def read_pairs(layout: RunLayout, uid: str) -> tuple[Images, Response]:
+    """Images uint8 (n, c, h, w) and the teacher's answers, in the order of asking.
+
+    Raises CorruptRunError when they are not kept or cannot be read.
+    """
+    path = layout.pairs(uid)
+    try:
+        with _open(layout, str(path)) as file:
+            return _read(file)
+    except (OSError, pa.ArrowException, ValueError, TypeError, KeyError) as failure:
+        raise CorruptRunError(
+            f"cannot read {path}",
+            f"{type(failure).__name__}: {str(failure).partition(chr(10))[0]}",
+            "restore the file from a backup; nothing was changed",
+        ) from None
+
+
+def pairs_table(images: Images, response: Response) -> pa.Table:
+    """Images uint8 (n, c, h, w) with their answers as a table of n rows."""
+    n, *shape = images.shape
+    size = int(np.prod(shape))
+    pixels = pa.py_buffer(np.ascontiguousarray(images))
+    columns = {
+        "image": pa.FixedSizeBinaryArray.from_buffers(pa.binary(size), n, [None, pixels]),
+        "label": pa.array(response.labels, pa.int64()),
+    }
+    if response.probabilities is not None:
+        classes = response.probabilities.shape[1]
+        ends = np.arange(n + 1, dtype=np.int32) * classes
+        columns["probabilities"] = pa.ListArray.from_arrays(
+            ends, pa.array(response.probabilities.ravel(), pa.float32())
+        )
+    return pa.table(columns).replace_schema_metadata({_SHAPE: json.dumps(shape)})
+
+
+def _parts(layout: RunLayout, uid: str) -> Parts:
+    return Parts(layout.filesystem, layout.checkpoints(uid) / "pairs", pa.schema([]))
+
+
+def _read(file: pq.ParquetFile) -> tuple[Images, Response]:
+    shape = json.loads(file.schema_arrow.metadata[_SHAPE])
+    n, size = file.metadata.num_rows, int(np.prod(shape))
+    images, labels = np.empty((n, size), np.uint8), np.empty(n, np.int64)
+    told: list[Any] = []
+    at = 0
+    groups = (file.read_row_group(number) for number in range(file.num_row_groups))
+    for batch in (batch for table in groups for batch in table.to_batches()):
+        rows = slice(at, at + len(batch))
+        pixels = batch.column("image")
+        flat = np.frombuffer(pixels.buffers()[1], np.uint8, len(batch) * size, pixels.offset * size)
+        images[rows] = flat.reshape(-1, size)
+        labels[rows] = batch.column("label").to_numpy()
+        if "probabilities" in batch.schema.names:
+            told.append(batch.column("probabilities").flatten().to_numpy().reshape(len(batch), -1))
+        at = rows.stop
+    return images.reshape(n, *shape), Response(labels, np.concatenate(told) if told else None)
+
+
+@contextmanager
+def _open(layout: RunLayout, path: str) -> Iterator[pq.ParquetFile]:
+    with layout.filesystem.open_input_file(path) as stream:
+        yield pq.ParquetFile(stream)

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+from raysys.errors import CorruptRunError
+from raysys.oracle import Images, Response
+from raysys.store.layout import RunLayout
+from raysys.store.pairs import ROWS, has_pairs, join_parts, keep_part, read_pairs
+
+UID = "u00000"
+
+
+@pytest.fixture(params=["local folder", "other filesystem"])
+def layout(request: pytest.FixtureRequest, tmp_path: Path) -> RunLayout:
+    if request.param == "local folder":
+        return RunLayout.open(tmp_path / "run")
+    return RunLayout(Path("storage/run"), SubTreeFileSystem(str(tmp_path), LocalFileSystem()))
+
+
+def pairs(n: int, soft: bool = False, seed: int = 0) -> tuple[Images, Response]:
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (n, 3, 4, 2)).astype(np.uint8)
+    told = rng.random((n, 5)).astype(np.float32) if soft else None
+    return images, Response(rng.integers(0, 5, n), told)
+
+
+def keep(layout: RunLayout, images: Images, answer: Response, ends: list[int]) -> None:
+    """Keep them in parts that begin at 0 and at each of the ends but the last."""
+    for start, end in zip([0, *ends], ends, strict=False):
+        told = answer.probabilities
+        part = Response(answer.labels[start:end], None if told is None else told[start:end])
+        keep_part(layout, UID, start, images[start:end], part)
+
+
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+@pytest.mark.parametrize("ends", [[1], [3, 4, 9], [ROWS - 1, ROWS + 7, 3 * ROWS + 20]])
+def test_joined_parts_come_back_in_the_order_of_asking(
+    layout: RunLayout, ends: list[int], soft: bool
+) -> None:
+    images, answer = pairs(ends[-1], soft)
+    keep(layout, images, answer, ends)
+    assert not has_pairs(layout, UID)
+    join_parts(layout, UID)
+    assert has_pairs(layout, UID)
+    seen, told = read_pairs(layout, UID)
+    np.testing.assert_array_equal(seen, images)
+    np.testing.assert_array_equal(told.labels, answer.labels)
+    if soft:
+        np.testing.assert_array_equal(told.probabilities, answer.probabilities)
+    else:
+        assert told.probabilities is None
+
+
+def test_the_file_is_plain_parquet(tmp_path: Path) -> None:
+    images, answer = pairs(2, soft=True)
+    keep(RunLayout(tmp_path), images, answer, [2])
+    join_parts(RunLayout(tmp_path), UID)
+    table = pq.read_table(tmp_path / "students" / UID / "pairs.parquet")
+    assert [str(table.schema.field(name).type) for name in ("image", "label")] == [
+        "fixed_size_binary[24]",
+        "int64",
+    ]
+    assert str(table.schema.field("probabilities").type).startswith("list<")
+    assert table.schema.metadata[b"image_shape"] == b"[3, 4, 2]"
+    assert table["image"][1].as_py() == images[1].tobytes()
+
+
+def test_a_part_that_comes_again_replaces_the_one_before(layout: RunLayout) -> None:
+    keep_part(layout, UID, 0, *pairs(5, seed=1))
+    keep_part(layout, UID, 5, *pairs(4, seed=2))
+    keep_part(layout, UID, 5, *pairs(2, seed=3))
+    join_parts(layout, UID)
+    seen, _ = read_pairs(layout, UID)
+    np.testing.assert_array_equal(seen, np.concatenate([pairs(5, seed=1)[0], pairs(2, seed=3)[0]]))
+
+
+@pytest.mark.parametrize("firsts", [[], [5], [0, 6], [0, 4]])
+def test_nothing_is_kept_of_which_a_part_is_missing(layout: RunLayout, firsts: list[int]) -> None:
+    for first in firsts:
+        keep_part(layout, UID, first, *pairs(5))
+    join_parts(layout, UID)
+    assert not has_pairs(layout, UID)
+
+
+def test_missing_and_damaged_pairs_are_told(tmp_path: Path) -> None:
+    layout = RunLayout(tmp_path)
+    with pytest.raises(CorruptRunError, match=r"cannot read .*pairs\.parquet"):
+        read_pairs(layout, UID)
+    keep(layout, *pairs(9), [9])
+    join_parts(layout, UID)
+    whole = layout.pairs(UID).read_bytes()
+    layout.pairs(UID).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CorruptRunError, match=r"cannot read .*pairs\.parquet"):
+        read_pairs(layout, UID)

@@ -23,6 +23,9 @@ def compare(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="train a fresh student on what each trial asked, by one recipe")
     ] = False,
+    first: Annotated[
+        int | None, typer.Option(min=1, metavar="Q", help="with --fresh: on the first Q images of each trial")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("-s", "--set", metavar="KEY=VALUE", help="with --fresh: change the recipe"),
@@ -40,14 +43,14 @@ def compare(
     """
     from raysys.store.comparison import comparable, row_json, rows_of, without_noise
 
-    if (settings or config) and not fresh:
-        raise UsageError("-s and -c change the recipe of fresh students", hint="add --fresh")
+    if (settings or config or first) and not fresh:
+        raise UsageError("-s, -c and --first are about fresh students", hint="add --fresh")
     recipe = _recipe(settings or [], config or []) if fresh else None
     found = comparable(runs)
     manifest = found[0][1].manifest
     rows = rows_of(found)
     if recipe is not None:
-        rows = _with_fresh(rows, manifest, recipe, data_root)
+        rows = _with_fresh(rows, manifest, recipe, data_root, first)
     if bare := without_noise(rows):
         budgets = ", ".join(f"{budget:,}" for budget in bare)
         output.note(f"no row of method noise at {budgets} queries: what any method must beat is not shown")
@@ -55,6 +58,7 @@ def compare(
         told: dict[str, Any] = {"runs": [snapshot.path for _, snapshot in found], "dataset": manifest.dataset}
         card = manifest.teacher.as_dict() if manifest.teacher else None
         told |= {"teacher": card, "fresh": None if recipe is None else _parts(recipe)}
+        told["first"] = first
         output.print_json({**told, "rows": [row_json(row, NUMBERS) for row in rows]})
         return
     _show(rows, manifest, recipe is not None)
@@ -76,13 +80,18 @@ def _parts(recipe: "StudentOptions") -> dict[str, Any]:
 
 
 def _with_fresh(
-    rows: "list[Row]", manifest: "Manifest", recipe: "StudentOptions", data_root: Path | None
+    rows: "list[Row]",
+    manifest: "Manifest",
+    recipe: "StudentOptions",
+    data_root: Path | None,
+    first: int | None,
 ) -> "list[Row]":
     from raysys.cluster.fresh import train_fresh
 
     told = ", ".join(f"{key}={value}" for key, value in _parts(recipe).items())
-    output.note(f"fresh students: {told}")
-    return train_fresh(rows, manifest, recipe, data_root, output.note)
+    learnt = "all pairs" if first is None else f"the first {first:,} pairs"
+    output.note(f"fresh students, on {learnt}: {told}")
+    return train_fresh(rows, manifest, recipe, data_root, output.note, first)
 
 
 def _show(rows: "list[Row]", manifest: "Manifest", fresh: bool) -> None:

@@ -38,9 +38,11 @@ def train_fresh(
     recipe: StudentOptions,
     data_root: Path | None,
     say: Callable[[str], None],
+    first: int | None = None,
 ) -> list[Row]:
     """`rows` with the accuracies of fresh students, each with its trial's seed. No query is made.
 
+    A student learns from the `first` pairs that its trial paid for, or from all.
     `manifest` is of any run among those compared; its data set is read below `data_root`, or where the run
     found it. Rows without all pairs stay as they are. Raises UsageError, DataError, CorruptRunError.
     """
@@ -63,6 +65,7 @@ def train_fresh(
         config = entry.record.config
         pool = ImagePool(dataset.task.image_shape, dataset.task.num_classes)
         pool.add(*read_pairs(entry.run, entry.record.uid))
+        pool = pool if first is None else pool.first(first)
         device = problems.device(space)
         student = fresh_student(pool, config.student, recipe, dataset.task, config.seed, device)
         val, test = (float(np.mean(predict(student, part.images) == part.labels)) for part in parts)

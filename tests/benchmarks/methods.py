@@ -1,7 +1,7 @@
 """Run presets of a space at budgets with seeds, a `raysys trial` each, and compare them.
 
     python tests/benchmarks/methods.py --space digits --presets uniform,structured,once \
-        --budgets 2000,5000 --seeds 0,1,2 --storage DIR [--jobs 2] [--fresh]
+        --budgets 2000,5000 --seeds 0,1,2 --storage DIR [--jobs 2] [--fresh] [-s KEY=VALUE]
 
 Runs that have finished are kept: after a stop the same command goes on. Ends with `raysys compare`. Real data
 is read below RAYSYS_DATA_ROOT. Exits 1 if a trial failed.
@@ -37,11 +37,13 @@ def finished(run: Path) -> bool:
         return False
 
 
-def one(space: str, preset: str, budget: str, seed: str, run: Path) -> bool:
+def one(space: str, preset: str, budget: str, seed: str, run: Path, settings: Sequence[str]) -> bool:
     """True when the run has finished, now or before; what a stop left is made again."""
     if not finished(run):
         shutil.rmtree(run, ignore_errors=True)
-        options = ["--space", space, "--preset", preset, "--seed", seed, "-s", f"query_budget={budget}"]
+        options = ["--space", space, "--preset", preset, "--seed", seed]
+        for setting in (f"query_budget={budget}", *settings):
+            options += ["-s", setting]
         raysys("trial", *options, "--storage", str(run.parent), "--name", run.name)
     return finished(run)
 
@@ -53,12 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--storage", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=1, help="trials at once")
     parser.add_argument("--fresh", action="store_true", help="compare fresh students, too")
+    parser.add_argument("-s", action="append", default=[], metavar="KEY=VALUE", help="for all trials")
     chosen = parser.parse_args(argv)
     wanted = list(product(*(one.split(",") for one in (chosen.presets, chosen.budgets, chosen.seeds))))
-    runs = [chosen.storage / f"{Path(chosen.space).stem}-{'-'.join(parts)}" for parts in wanted]
+    runs = [chosen.storage / "-".join((Path(chosen.space).stem, *parts, *chosen.s)) for parts in wanted]
     with ThreadPoolExecutor(chosen.jobs) as threads:
         jobs = [
-            threads.submit(one, chosen.space, *parts, run) for parts, run in zip(wanted, runs, strict=True)
+            threads.submit(one, chosen.space, *parts, run, chosen.s)
+            for parts, run in zip(wanted, runs, strict=True)
         ]
         good = [run for run, job in zip(runs, jobs, strict=True) if job.result()]
     if good:

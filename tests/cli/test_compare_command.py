@@ -111,7 +111,7 @@ def test_fresh_students_are_the_same_twice_and_ask_nothing(compare: Command, sto
     before = {name: read_accounts(storage / name / "ledger") for name in ("one", "two")}
     code, out, err = compare("one", "two", "--fresh", *BRIEF, "--json")
     assert code == 0
-    assert "fresh students: balance=True, final_passes=1, " in err
+    assert "fresh students, on all pairs: balance=True, final_passes=1, " in err
     assert f"{storage}/two:u00000  noise  50 pairs  seed 1  fresh val " in err
     (row,) = json.loads(out)["rows"]
     for column in ("fresh_val_accuracy", "fresh_test_accuracy"):
@@ -127,6 +127,16 @@ def test_the_recipe_may_come_from_a_file(compare: Command, tmp_path: Path) -> No
     (tmp_path / "recipe.yaml").write_text("final_passes: 2\naugment: 0.0\n")
     told = json.loads(compare("one", "--fresh", "-c", tmp_path / "recipe.yaml", *BRIEF[:2], "--json")[1])
     assert (told["fresh"]["final_passes"], told["fresh"]["augment"]) == (1, 0.0)
+
+
+def test_fresh_students_may_learn_from_the_first_pairs_only(compare: Command, storage: Path) -> None:
+    _, out, err = compare("one", "two", "--fresh", "--first", "20", *BRIEF, "--json")
+    assert "fresh students, on the first 20 pairs: " in err
+    assert "two:u00000  noise  20 pairs  seed 1" in err
+    assert json.loads(out)["first"] == 20
+    assert (
+        json.loads(out)["rows"] != json.loads(compare("one", "two", "--fresh", *BRIEF, "--json")[1])["rows"]
+    )
 
 
 def test_rows_without_pairs_have_no_fresh_students(compare: Command, storage: Path, tmp_path: Path) -> None:
@@ -157,7 +167,8 @@ def test_runs_without_labels_are_compared_by_agreement(compare: Command, tmp_pat
     [
         ([], "Missing argument 'RUN...'"),
         (["nowhere"], "nowhere is no run"),
-        (["one", "-s", "lr=0.1"], "-s and -c change the recipe(?s:.*)add --fresh"),
+        (["one", "-s", "lr=0.1"], "-s, -c and --first are about fresh students(?s:.*)add --fresh"),
+        (["one", "--first", "10"], "add --fresh"),
         (
             ["one", "--fresh", "-s", "final_pases=3"],
             r"unknown option 'final_pases'(?s:.*)mean: final_passes\?",

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from raysys.distill.dfme import to_images
 from raysys.distill.grey_levels import GREY, on_grid
 from raysys.distill.zeroth_order import (
     PUBLISHED_EPSILON,
@@ -93,6 +94,42 @@ def test_pre_activations_get_the_gradient_through_the_activation() -> None:
         x, D, 1e-5, rng(), kind="orthogonal", central=True, round_to_8_bits=False, activation=torch.sigmoid
     )
     assert torch.allclose(points.gradient(loss(points.images)), truth, rtol=1e-5, atol=1e-7)
+
+
+def teacher(curvature: float, seed: int = 6) -> Callable[[Tensor], Tensor]:
+    """Probabilities (n, 5) of a teacher whose logits are linear in an image, or quadratic."""
+    draws = rng(seed)
+    slopes = torch.randn(5, D, generator=draws, dtype=torch.float64) / 8
+    bends = curvature * torch.randn(5, D, D, generator=draws, dtype=torch.float64) / D
+
+    def probabilities(images: Tensor) -> Tensor:
+        flat = images.flatten(1)
+        bent = torch.einsum("ni,kij,nj->nk", flat, bends, flat)
+        return (flat @ slopes.T + bent).softmax(dim=1)
+
+    return probabilities
+
+
+@pytest.mark.parametrize("activation", [None, to_images], ids=["images", "before the tanh"])
+@pytest.mark.parametrize("curvature", [0.0, 1.0], ids=["linear", "quadratic"])
+def test_the_gradient_through_a_teacher_is_that_of_autograd(
+    curvature: float, activation: Callable[[Tensor], Tensor] | None
+) -> None:
+    """DFME's distance of a linear student to a teacher that tells probabilities, and nothing else."""
+    told = teacher(curvature)
+    weights = torch.randn(5, D, generator=rng(8), dtype=torch.float64) / 8
+
+    def distance(points: Tensor) -> Tensor:
+        return logit_distance(points.flatten(1) @ weights.T, told(points))
+
+    places = images(6).requires_grad_()
+    shown = activation(places) if activation else places
+    (truth,) = torch.autograd.grad(distance(shown).sum(), places)
+    forward = stencil(places, D, 1e-6, rng(), kind="orthogonal", round_to_8_bits=False, activation=activation)
+    assert torch.allclose(forward.gradient(distance(forward.images)), truth, atol=1e-5)
+    many = stencil(places, 6000, 1e-6, rng(), round_to_8_bits=False, activation=activation)
+    cosine = F.cosine_similarity(many.gradient(distance(many.images)).flatten(1), truth.flatten(1))
+    assert cosine.min() > 0.99, "published: directions on the sphere; the mean of many has no other limit"
 
 
 @pytest.mark.parametrize("central", [False, True])

@@ -247,9 +247,9 @@ def test_interrupted_anywhere_it_ends_with_the_same_student_and_charge(
     ],
 )
 def test_so_it_does_whatever_the_method_asks_for(tmp_path: Path, kind: str, cap: int | None) -> None:
-    """Before each save: it goes on from each state, with answers that are newer."""
+    """After each save: no request is kept that would hide what a state has lost."""
     student = "cnn3" if kind == "dfme" else "mlp"
-    interrupt_everywhere(tmp_path, config(student=student, **OTHERS[kind]), cap, after=False)
+    interrupt_everywhere(tmp_path, config(student=student, **OTHERS[kind]), cap, after=True)
 
 
 def interrupt_everywhere(folder: Path, what: TrialConfig, cap: int | None, after: bool) -> None:

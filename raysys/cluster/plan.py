@@ -71,7 +71,8 @@ def _check_method(space: Space) -> None:
         raise SpaceError(f"space {space.name}: {error.what}", error.why, error.hint) from None
     if space.dataset == SYNTHETIC and method_options(space.method).needs_images:
         raise SpaceError(
-            f"space {space.name}: method {space.method} needs real images, data set {SYNTHETIC} has none"
+            f"space {space.name}: method {space.method} needs real images, data set {SYNTHETIC} has none",
+            hint="use a data set with images, or another method",
         )
 
 

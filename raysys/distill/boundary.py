@@ -6,8 +6,12 @@ Three searches make it smaller:
 
 - sample distance (SD): `nearest` of given images of the class. No query.
 - boundary distance (BD): `toward` given images of the class, on the straight line, by binary search.
-- minimal boundary distance (MBD): `descend` turns the line by votes of which side random neighbours are on,
-  after Sign-OPT (ICLR 2020).
+- minimal boundary distance (MBD): `descend` turns the line by votes of which side random neighbours are on.
+  The release does it after Sign-OPT (ICLR 2020): it asks on turned lines at the present distance, steps along
+  the sum of the votes, and searches the boundary anew for up to 30 lengths of the step. Here neighbours of
+  the witness vote, less their mean, as in HopSkipJump (S&P 2020), which needs no witness exactly on the
+  boundary, where 8 bits have none; and few angles at the present distance replace the searches, for 1 query
+  each.
 
 Searches are generators over all rows at once: they yield images to ask and are sent their labels, see
 `drive`. All state is in the tensors of `Boundaries` and in the random generator, complete between two

@@ -22,6 +22,8 @@ Unlike the release:
 
 - Labels are the teacher's, and each is charged; the release takes those of the data set. Images of a class
   are looked for among the `REFERENCES` labelled last, nearest first; the release draws them at random.
+- The nearer a class, the more likely: scores are reciprocal distances. The public code that saves soft labels
+  has lost the reciprocal; it saves the distances, by which a farther class would be the more likely one.
 - The student has the recipe that all methods share, at one temperature. The release adds cross-entropy with
   the label at temperature 1 and KL between softmax(s / 20) and softmax(student / 20), summed over its batch.
   With `soft_weight` 1 and `temperature` 20 ours is that KL for a student whose logits are 20 times

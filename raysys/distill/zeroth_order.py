@@ -7,9 +7,8 @@ values. It asks x + epsilon * u_k for m random unit vectors u_k, and x itself:
 
 On a linear loss this is unbiased; the squared error is (d - 1) / m times the squared gradient, and the cosine
 to the truth about sqrt(m / (m + d - 1)): on 28x28 it is 0.03 for m = 1 and 0.11 for m = 10 (MAZE).
-One iteration with batch B charges B * (g_iter * (m + 1) + d_iter) queries, see `iteration_queries`. Central
-differences ask 2 m points instead of m + 1 and have no error of second order: better for m = 1, where both
-ask 2, and else worse, since the error of few directions is far larger.
+Central differences ask 2 m points instead of m + 1 and have no error of second order: better for m = 1,
+where both ask 2, and else worse, since the error of few directions is far larger.
 
 A real API takes 8 bits a pixel. The published epsilon, 1e-3, moves a pixel of a 28x28 image by 0.009 grey
 levels: rounded, an image is asked twice and the estimate is 0, or it is the noise of the few pixels near a
@@ -38,18 +37,6 @@ PUBLISHED_EPSILON = 1e-3
 """DFME's step, the length of a move in pre-tanh space; for teachers that take floats."""
 
 
-def iteration_queries(
-    batch_size: int, directions: int, g_iter: int = 1, d_iter: int = 5, central: bool = False
-) -> int:
-    """Charge of one DFME iteration, B * (g_iter * (m + 1) + d_iter); 2 m for m + 1 if `central`."""
-    return batch_size * (g_iter * points_per_image(directions, central) + d_iter)
-
-
-def points_per_image(directions: int, central: bool) -> int:
-    """Images asked for one gradient."""
-    return 2 * directions if central else directions + 1
-
-
 def step_length(levels: float, image_shape: tuple[int, ...]) -> float:
     """The epsilon that moves a pixel by `levels` grey levels (root mean square) for images of this shape."""
     return levels * GREY * math.sqrt(math.prod(image_shape))
@@ -74,8 +61,8 @@ def logit_distance(logits: Tensor, probabilities: Tensor, floor: float = 1e-12) 
 class Stencil:
     """The points to ask for the gradients at n places, and what their losses say.
 
-    `images` float (n * p, c, h, w) in [0, 1], p = `points_per_image`; the points of a place lie together: the
-    centre and then the m moves, or for `central` the m moves and then their opposites. So the first j * p
+    `images` float (n * p, c, h, w) in [0, 1]; the p points of a place lie together: the centre and then the m
+    moves, p = m + 1, or for `central` the m moves and then their opposites, p = 2 m. So the first j * p
     answers of a budget that ends serve the first j places. `moves` float (n, m, c, h, w): from the reference
     point (centre or opposite) to the other, in the space of x.
     """

@@ -96,6 +96,75 @@ def test_bad_input_is_refused_and_nothing_is_written(
     assert not (home / "runs").exists()
 
 
+MADE = """
+name: made
+dataset: synthetic
+task: {image_shape: [1, 30, 28], num_classes: 7}
+teacher: {architecture: mlp, weights: lost.safetensors}
+student: mlp
+objectives: [{name: agreement, direction: maximize}, {name: queries, direction: minimize}]
+options: {query_budget: 700, batch_size: 70}
+parameters: {}
+trials: 1
+"""
+"""A teacher that no image is there for, of seven classes and an odd side."""
+
+UNFIT = [
+    ("digits", ["--method", "dfme"], ["dfme cannot learn from a teacher that is hard", "--response soft"]),
+    ("digits", ["-s", "query_budget=99"], ["query_budget=99", "batch_size=100"]),
+    ("digits", ["-s", "labels=official", "-s", "query_budget=99"], ["query_budget=99", "batch_size=100"]),
+    ("digits", ["-s", "labels=official", "-s", "epochs=401"], ["at most 400", "epochs=401"]),
+    ("digits", ["-s", "confidence_filter=0.1"], ["would refuse every image", "published value is 0.7"]),
+    ("digits", ["--method", "noise", "-s", "query_budget=0"], ["query_budget=0 of method noise"]),
+    ("digits", ["--method", "surrogate", "-s", "query_budget=0"], ["query_budget=0 of method surrogate"]),
+    (
+        "digits",
+        ["--method", "dfme", "--response", "soft", "-s", "query_budget=111"],
+        ["must pay for one iteration", "= 112 queries, but got query_budget=111"],
+    ),
+    (
+        "digits",
+        ["--method", "db3kd", "-s", "query_budget=36"],
+        ["query_budget=36 is less than one sample can cost", "37 queries", "-s distance=sample"],
+    ),
+    (
+        "digits",
+        ["--method", "zsdb3kd", "-s", "query_budget=52"],
+        ["query_budget=52 is less than one sample can cost", "-s query_budget=53"],
+    ),
+    ("made.yaml", ["--method", "surrogate"], ["surrogate needs real images", "synthetic has none"]),
+    ("made.yaml", ["--method", "db3kd"], ["db3kd needs real images", "synthetic has none"]),
+    ("made.yaml", ["-s", "batch_size=100"], ["cannot make images of 30x28", "multiples of 4"]),
+    ("made.yaml", ["--method", "dfme", "--response", "soft"], ["cannot make images of 30x28"]),
+    (
+        "made.yaml",
+        ["-s", "batch_size=100", "-s", "task={image_shape: [1, 28, 28], num_classes: 7}"],
+        ["batch_size=100 does not divide by the 7 classes", "-s batch_size=98"],
+    ),
+]
+"""What a space or a teacher does not have for a method, or a budget does not pay for."""
+
+
+@pytest.mark.parametrize("command", ["tune", "trial"])
+@pytest.mark.parametrize(("space", "flags", "told"), UNFIT, ids=[" ".join(case[1]) for case in UNFIT])
+def test_what_does_not_fit_a_method_is_refused_and_nothing_is_written(
+    space: str,
+    flags: list[str],
+    told: list[str],
+    command: str,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (home / "made.yaml").write_text(MADE)
+    assert main([command, "--space", space, "--smoke", *flags]) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.startswith("error: ")
+    for part in told:
+        assert part in streams.err
+    assert [path.name for path in home.iterdir()] == ["made.yaml"]
+
+
 def test_an_existing_run_is_never_written_over(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine = home / "runs" / "mine"
     mine.mkdir(parents=True)

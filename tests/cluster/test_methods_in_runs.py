@@ -75,6 +75,30 @@ def test_a_collapse_is_told_in_the_trials_row_and_by_show(tmp_path: Path, capsys
     assert main(["audit", str(tmp_path / "run")]) == 0
 
 
+EARLY: dict[str, dict[str, Any]] = {
+    "ideal": {"query_budget": 2000, "batch_size": 100, "epochs": 20, "g_steps": 1, "g_width": 8},
+    "official": {"query_budget": 2000, "batch_size": 100, "epochs": 20, "g_steps": 1, "labels": "official"},
+    "uniform": {"query_budget": 2000, "rounds": 10, "kind": "uniform"},
+    "dfme": {"query_budget": 2000, "batch": 64, "replay": 0},
+    "db3kd": {"query_budget": 2000},
+    "zsdb3kd": {"query_budget": 5000},
+    "surrogate": {"query_budget": 1000, "rounds": 10},
+}
+METHOD = {"official": "ideal", "uniform": "noise"}
+
+
+@pytest.mark.parametrize("kind", EARLY)
+def test_a_collapse_ends_any_method_early_and_is_told(tmp_path: Path, kind: str) -> None:
+    response = "soft" if kind == "dfme" else "hard"
+    options = {**STUDENT, **EARLY[kind]}
+    chosen = space(tmp_path, method=METHOD.get(kind, kind), response=response, options=options)
+    record = run(tmp_path, chosen, bias=1e6)
+    assert record.status is TrialStatus.FINISHED
+    assert "collapsed: the teacher answered class 7 to 100.0% of the last" in record.error
+    assert 500 <= record.queries <= 800
+    assert main(["audit", str(tmp_path / "run")]) == 0
+
+
 def test_a_run_gives_its_method_training_images_if_it_declares_so(tmp_path: Path, capsys: Any) -> None:
     chosen = space(tmp_path, method="peek")
     digits = read_dataset(chosen, check_space(chosen), tmp_path)

@@ -4,9 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_trial import Door, MemoryKeeper, config, linear, timeless, train
+from tiny_trial import Door, MemoryKeeper, config, linear, pictures, timeless, train
 
 from raysys.distill.collapse import CollapseDetector
+from raysys.distill.options import method_options
 from raysys.distill.trial import Outcome
 from raysys.models.weights import state_sha256
 from raysys.oracle import Response
@@ -15,7 +16,12 @@ from raysys.teacher.local import TorchTeacher
 GENERATED: dict[str, Any] = {"query_budget": 2000, "batch_size": 250, "epochs": 8}
 OTHERS: dict[str, dict[str, Any]] = {
     "noise": {"method": "noise", "query_budget": 2000, "rounds": 8},
+    "uniform": {"method": "noise", "query_budget": 2000, "rounds": 8, "kind": "uniform"},
     "official": {**GENERATED, "labels": "official"},
+    "dfme": {"method": "dfme", "response": "soft", "query_budget": 2000, "batch": 32, "replay": 0},
+    "db3kd": {"method": "db3kd", "query_budget": 2000, "distance": "minimal"},
+    "zsdb3kd": {"method": "zsdb3kd", "query_budget": 5000},
+    "surrogate": {"method": "surrogate", "query_budget": 2000, "rounds": 8},
 }
 
 
@@ -72,8 +78,10 @@ def one_class() -> TorchTeacher:
 
 
 def collapsing(folder: Path, options: dict[str, Any], keeper: MemoryKeeper | None = None) -> Outcome:
-    with Door(folder, teacher=one_class()) as door:
-        return train(door, config(**options), keeper)
+    what = config(**options)
+    images = pictures(1500) if method_options(what.method).needs_images else None
+    with Door(folder, what.response, teacher=one_class()) as door:
+        return train(door, what, keeper, images=images)
 
 
 def test_a_teacher_that_says_the_same_to_everything_is_not_asked_to_the_end(tmp_path: Path) -> None:
@@ -89,7 +97,7 @@ def test_a_teacher_that_says_the_same_to_everything_is_not_asked_to_the_end(tmp_
 def test_so_it_is_for_all_methods(tmp_path: Path, options: dict[str, Any]) -> None:
     outcome = collapsing(tmp_path, options)
     assert "collapsed: the teacher answered class 3" in outcome.note
-    assert outcome.reports[-1].queries <= 750
+    assert 500 <= outcome.reports[-1].queries <= 800
     assert all(parameter.isfinite().all() for parameter in outcome.student.parameters())
 
 

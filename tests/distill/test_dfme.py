@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_trial import TASK, CutOff, Door, MemoryKeeper, config, timeless, train
+from tiny_trial import TASK, CutOff, Door, MemoryKeeper, config, train
 from torch import nn
 
 from raysys.distill.dfme import PreTanh, to_images
@@ -17,9 +17,8 @@ from raysys.distill.trial import Outcome
 from raysys.errors import UsageError
 from raysys.models.classifiers import build_classifier
 from raysys.models.weights import state_sha256
-from raysys.records import Task, TrialConfig
+from raysys.records import Task
 from raysys.seeding import part_seed
-from raysys.teacher.local import TorchTeacher
 
 GAME: dict[str, Any] = {
     "method": "dfme",
@@ -237,55 +236,6 @@ def test_the_final_phase_goes_on_from_the_game_unless_it_restarts(tmp_path: Path
     assert not near(game.student, first)
 
 
-KINDS: dict[str, tuple[dict[str, Any], int | None]] = {
-    "defaults": ({"query_budget": 60}, None),
-    "cut in a generator's step": ({}, 33),
-    "cut in a student's step": ({"passes": 1, "ema": 0.5}, 63),
-    "rich": (
-        {
-            "query_budget": 140,
-            "directions": 2,
-            "g_iter": 2,
-            "d_iter": 2,
-            "moves": "published",
-            "rounds": 2,
-            "passes": 1,
-            "pool_limit": 50,
-            "generations": 2,
-            "self_distill": 0.5,
-        },
-        None,
-    ),
-}
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before the save", "after the save"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_interrupted_anywhere_it_ends_with_the_same_student_and_charge(
-    tmp_path: Path, kind: str, after: bool
-) -> None:
-    options, cap = KINDS[kind]
-    what = config(student="cnn3", **{**GAME, **options})
-    straight, door = resumed(tmp_path / "straight", what, cap, None)
-    for number in range(len(straight.reports)):
-        keeper = MemoryKeeper(fail_at=number, after=after)
-        again, other = resumed(tmp_path / str(number), what, cap, keeper)
-        assert other.account().charged == door.account().charged
-        assert state_sha256(again.student) == state_sha256(straight.student)
-        assert timeless(again.reports) == timeless(straight.reports)
-
-
-def resumed(
-    folder: Path, what: TrialConfig, cap: int | None, keeper: MemoryKeeper | None
-) -> tuple[Outcome, Door]:
-    """A trial that is interrupted where `keeper` breaks, and goes on in a new process; or one that is not."""
-    if keeper is not None:
-        with Door(folder, "soft", cap) as door, pytest.raises(InterruptedError):
-            train(door, what, keeper)
-    with Door(folder, "soft", cap) as door:
-        return train(door, what, keeper), door
-
-
 def test_cut_off_around_any_request_it_ends_with_the_same_student(tmp_path: Path) -> None:
     what = config(**{**GAME, "query_budget": 26, "d_iter": 1, "rounds": 1})
     line = CutOff()
@@ -299,11 +249,6 @@ def test_cut_off_around_any_request_it_ends_with_the_same_student(tmp_path: Path
             again = train(door, what, keeper)
             assert door.account().charged == door.account().executed == 26
         assert state_sha256(again.student) == state_sha256(straight.student)
-
-
-def test_seed_and_config_decide_the_student(tmp_path: Path) -> None:
-    first, again, other = (once(tmp_path / str(n), seed=seed)[0] for n, seed in enumerate((3, 3, 4)))
-    assert state_sha256(first.student) == state_sha256(again.student) != state_sha256(other.student)
 
 
 def test_a_teacher_that_tells_labels_only_is_refused_before_any_query(tmp_path: Path) -> None:
@@ -322,13 +267,3 @@ def test_what_cannot_work_is_refused() -> None:
     with pytest.raises(UsageError, match="method dfme cannot make images of 30x28 pixels, as leaves has"):
         parse_options("dfme", {}).check_task(Task("leaves", (1, 30, 28), 10, False))
     parse_options("dfme", {}).check_task(Task("leaves", (1, 28, 28), 7, False))
-
-
-def test_a_teacher_of_one_class_ends_the_game_early(tmp_path: Path) -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    with torch.no_grad():
-        net[1].bias[3] = 50.0
-    with Door(tmp_path, "soft", teacher=TorchTeacher(net)) as door:
-        outcome = train(door, config(**{**GAME, "query_budget": 3000}))
-        assert "the teacher answered class 3 to 100.0%" in outcome.note
-        assert 500 <= door.account().charged < 600

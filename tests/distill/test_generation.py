@@ -45,6 +45,17 @@ def test_the_generator_decides_all(changes: dict[str, Any]) -> None:
     assert not torch.equal(first, made(linear(), seed=1, **changes)[0])
 
 
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_generator_is_made_anew_each_time_unless_it_shall_learn_on(fresh: bool) -> None:
+    batches = []
+    for weights in (1, 2):
+        generator = Generator(TASK.image_shape, 8, 8)
+        reset(generator, rng(weights))
+        options = IdealOptions(**SMALL, reset_generator=fresh)
+        batches.append(generate(generator, linear(), options, TASK, rng())[0])
+    assert torch.equal(*batches) == fresh, "what it was before counts only if it is kept"
+
+
 def test_images_and_loss_are_those_of_the_formula_and_only_the_student_sees_a_view() -> None:
     options = {"g_steps": 1, "reset_generator": False, "target_smoothing": 0.1}
     images, loss = made(linear(), **options)

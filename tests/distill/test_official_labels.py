@@ -1,17 +1,22 @@
 """`ideal` as released: in each epoch every image is asked anew, and charged each time."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_trial import Door, config, train
+from tiny_trial import TASK, Door, MemoryKeeper, config, train
 
+from raysys.distill.method import Setting
 from raysys.distill.options import parse_options
+from raysys.distill.registry import build_method
+from raysys.distill.trial import KeptRequests
 from raysys.errors import UsageError
 from raysys.oracle import Images
+from raysys.teacher.service import LocalOracle
 
 PUBLISHED: dict[str, Any] = {"labels": "official", "final_passes": 0, "augment": 0.0, "balance": False}
 
@@ -60,6 +65,19 @@ def test_an_epoch_asks_each_image_or_its_mirror_whatever_the_task_allows(tmp_pat
             assert same or turned
             plain, mirrored = plain + same, mirrored + turned
     assert min(plain, mirrored) > 0.3 * 120
+
+
+def test_on_cifar_views_are_cropped_too(tmp_path: Path) -> None:
+    what = config(**PUBLISHED, epochs=2, query_budget=60)
+    with Door(tmp_path) as door:
+        requests = KeptRequests(LocalOracle(door.service, what.uid, 60), MemoryKeeper())
+        for _ in build_method(Setting(what, replace(TASK, dataset="cifar10"), requests)).run():
+            pass
+        first, *second = door.teacher.asked
+    views = {image.tobytes() for image in np.concatenate(second)}
+    unmoved = [image.tobytes() in views or image[..., ::-1].tobytes() in views for image in first]
+    assert len(views) == 40
+    assert sum(unmoved) < 0.3 * len(first), "of 81 places one is the old one"
 
 
 def test_more_epochs_than_the_formula_holds_for_are_refused() -> None:

@@ -27,7 +27,7 @@ from raysys.distill.trial import Outcome, run_trial
 from raysys.errors import CorruptRunError, LedgerError, StorageError, UsageError
 from raysys.models.weights import state_sha256
 from raysys.oracle import BudgetExhausted, Images, Oracle, Response
-from raysys.records import Task
+from raysys.records import Task, TrialConfig
 from raysys.teacher.service import LocalOracle
 
 RICH: dict[str, Any] = {
@@ -64,12 +64,35 @@ KINDS: dict[str, dict[str, Any]] = {
     "noise": {"method": "noise", "kind": "uniform", "rounds": 3, "candidates": 2, "ema": 0.5},
     "surrogate": {"method": "surrogate", "query_budget": 80, "rounds": 3, "candidates": 2, "ema": 0.5},
 }
+SEARCHES: dict[str, Any] = {"distance": "minimal", "bisections": 2, "neighbours": 4, "turns": 2, "block": 4}
+OTHERS: dict[str, dict[str, Any]] = {
+    "dfme": {
+        "method": "dfme",
+        "response": "soft",
+        "query_budget": 88,
+        "batch": 4,
+        "g_width": 8,
+        "latent_dim": 8,
+        "directions": 2,
+        "g_iter": 2,
+        "d_iter": 2,
+        "replay": 2,
+        "rounds": 2,
+        "pool_limit": 50,
+        "ema": 0.5,
+        "generations": 2,
+        "self_distill": 0.5,
+    },
+    "db3kd": {"method": "db3kd", "query_budget": 140, **SEARCHES, "candidates": 2, "ema": 0.5},
+    "zsdb3kd": {"method": "zsdb3kd", "query_budget": 150, **SEARCHES, "moves": 1, "search_rounds": 1},
+}
+"""Methods that ask for more than images to learn from; several iterations, or blocks with all searches."""
 
 
 def once(folder: Path, **options: Any) -> tuple[Outcome, list[int], int]:
     """The outcome of a trial on a fresh ledger, the sizes of its requests, and its charge."""
-    with Door(folder) as door:
-        what = config(**options)
+    what = config(**options)
+    with Door(folder, what.response) as door:
         outcome = train(door, what, images=real_images(what))
         return outcome, door.teacher.forwards, door.account().charged
 
@@ -179,7 +202,7 @@ def test_images_are_asked_as_bytes_and_only_once(tmp_path: Path, kind: str) -> N
 
 
 @pytest.mark.parametrize("student", ["mlp", "cnn3"])
-@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("options", [*KINDS.values(), *OTHERS.values()], ids=[*KINDS, *OTHERS])
 def test_config_and_seed_decide_the_student(tmp_path: Path, student: str, options: dict[str, Any]) -> None:
     first, again, other = (
         once(tmp_path / str(number), seed=seed, student=student, **options)[0]
@@ -208,21 +231,45 @@ def test_interrupted_anywhere_it_ends_with_the_same_student_and_charge(
     tmp_path: Path, kind: str, response: str, cap: int | None, after: bool
 ) -> None:
     what = config(response=response, student="cnn3", **KINDS[kind])
-    with Door(tmp_path / "straight", response, cap) as door:
+    interrupt_everywhere(tmp_path, what, cap, after)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cap"),
+    [
+        ("dfme", None),
+        ("dfme", 50),  # in the middle of a generator's step
+        ("dfme", 74),  # in the middle of a student's step
+        ("db3kd", None),
+        ("db3kd", 20),
+        ("zsdb3kd", None),
+        ("zsdb3kd", 20),
+    ],
+)
+def test_so_it_does_whatever_the_method_asks_for(tmp_path: Path, kind: str, cap: int | None) -> None:
+    """After each save: no request is kept that would hide what a state has lost."""
+    student = "cnn3" if kind == "dfme" else "mlp"
+    interrupt_everywhere(tmp_path, config(student=student, **OTHERS[kind]), cap, after=True)
+
+
+def interrupt_everywhere(folder: Path, what: TrialConfig, cap: int | None, after: bool) -> None:
+    """Break each save of a trial in turn, and hold what it ends with against one that nothing happened to."""
+    with Door(folder / "straight", what.response, cap) as door:
         straight = train(door, what, images=real_images(what))
         forwards, charged = door.teacher.forwards, door.account().charged
     for number in range(len(straight.reports)):
-        folder = tmp_path / str(number)
+        own = folder / str(number)
         keeper = MemoryKeeper(fail_at=number, after=after)
-        with Door(folder, response, cap) as door, pytest.raises(InterruptedError):
+        with Door(own, what.response, cap) as door, pytest.raises(InterruptedError):
             train(door, what, keeper, images=real_images(what))
         before = door.teacher.forwards
-        with Door(folder, response, cap) as door:  # a new process: nothing but the journal and the state
+        with Door(own, what.response, cap) as door:  # a new process: nothing but the journal and the state
             resumed = train(door, what, keeper, images=real_images(what))
             assert before + door.teacher.forwards == forwards, "what was answered is not computed again"
             assert door.account().charged == charged
         assert state_sha256(resumed.student) == state_sha256(straight.student)
         assert timeless(resumed.reports) == timeless(straight.reports)
+        assert resumed.note == straight.note
 
 
 CUT_OFF: list[tuple[dict[str, Any], int | None]] = [
@@ -285,6 +332,24 @@ def test_gone_on_with_on_another_machine_it_asks_nothing_twice_and_learns_what_i
         assert account.charged == account.executed == resumed.reports[-1].queries == charged
         pool = unchecked(keeper.states[-1])["method"]["pool"]["images"]
         np.testing.assert_array_equal(pool, np.concatenate(asked))
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_any_method_goes_on_on_another_machine_and_pays_nothing_twice(tmp_path: Path, kind: str) -> None:
+    what, line = config(**OTHERS[kind]), CutOff()
+    images, budget = real_images(what), int(what.options["query_budget"])
+    with Door(tmp_path / "straight", what.response) as door:
+        train(door, what, wrap=line, images=images)
+    for number in range(1, 2 * line.calls, 5):
+        keeper, cut = MemoryKeeper(), CutOff(number // 2, after=number % 2 == 1)
+        with Door(tmp_path / str(number), what.response) as door:
+            with pytest.raises(InterruptedError):
+                train(door, what, keeper, cut, images=images)
+            on_another_machine(keeper)
+            resumed = train(door, what, keeper, images=images)
+            account = door.account()
+        assert account.charged == account.executed == resumed.reports[-1].queries <= budget
+        assert all(parameter.isfinite().all() for parameter in resumed.student.parameters())
 
 
 def test_without_the_kept_images_another_machine_contradicts_the_ledger(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_trial import TASK, CutOff, Door, MemoryKeeper, config, linear, timeless, train
+from tiny_trial import TASK, CutOff, Door, MemoryKeeper, config, linear, train
 from torch import Tensor
 
 from raysys.distill.boundary import Steps
@@ -17,7 +17,6 @@ from raysys.distill.trial import KeptRequests
 from raysys.distill.zsdb3kd import Zsdb3kd, balanced
 from raysys.errors import UsageError
 from raysys.models.weights import state_sha256
-from raysys.teacher.backend import Backend
 from raysys.teacher.local import TorchTeacher
 from raysys.teacher.service import LocalOracle
 
@@ -44,10 +43,10 @@ def some(n: int) -> range:
 
 
 @contextmanager
-def finished(folder: Path, teacher: Backend | None = None, **options: Any) -> Iterator[tuple[Zsdb3kd, int]]:
+def finished(folder: Path, **options: Any) -> Iterator[tuple[Zsdb3kd, int]]:
     """The method of a trial at its end, and what it was charged."""
     what = config(method="zsdb3kd", **options)
-    with Door(folder, teacher=teacher) as door:
+    with Door(folder) as door:
         oracle = LocalOracle(door.service, what.uid, int(what.options["query_budget"]))
         method = build_method(Setting(what, TASK, KeptRequests(oracle, MemoryKeeper())))
         assert isinstance(method, Zsdb3kd)
@@ -99,6 +98,16 @@ def test_a_budget_is_spent_but_for_less_than_a_samples_price(tmp_path: Path, kin
     with finished(tmp_path, **options) as (method, charged):
         assert options["query_budget"] - price(options) < charged <= options["query_budget"]
         assert charged <= len(method.pool) * price(options)
+
+
+def test_each_part_of_the_price_is_charged_in_full_where_all_of_it_is_asked(tmp_path: Path) -> None:
+    """Noise of every class, a line that is bisected at once, a move that is not refused, nine lines more."""
+    searches = {"noise_per_sample": 1, "moves": 1, "bisections": 4, "step": 1e-3, "halvings": 3}
+    options: dict[str, Any] = {**searches, "query_budget": 4000, "block": 60, "learn_from": "samples"}
+    for distance, labelling in (("sample", 0), ("boundary", 9 * 4)):
+        with finished(tmp_path / distance, distance=distance, **options) as (method, charged):
+            assert set(method.pool.batch(torch.arange(60))[1].argmax(dim=1).tolist()) == set(range(10))
+            assert charged == len(method.pool) * (1 + 1 * (4 + 1) + labelling)
 
 
 def test_refused_noise_is_charged(tmp_path: Path) -> None:
@@ -162,37 +171,6 @@ def test_a_runs_cap_is_spent_exactly_and_what_was_answered_is_learnt(tmp_path: P
     assert (outcome.reports[-1].pool_size > 0) == (cap > 0)
     assert min(cap, 600 - price(SMALL)) <= charged <= cap
     assert all(parameter.isfinite().all() for parameter in outcome.student.parameters())
-
-
-def test_a_teacher_of_one_class_is_not_asked_to_the_end(tmp_path: Path) -> None:
-    net = linear()
-    with torch.no_grad():
-        net[1].bias[3] += 1e6  # type: ignore[index, operator, union-attr]
-    with finished(tmp_path, TorchTeacher(net), query_budget=4000) as (method, charged):
-        assert "collapsed: the teacher answered class 3" in method.note
-        assert charged < 1000
-
-
-@pytest.mark.parametrize(
-    ("kind", "cap"), [("noise", 50), ("moved", None), ("boundary", 120), ("as published", None)]
-)
-def test_interrupted_anywhere_it_ends_with_the_same_student_and_charge(
-    tmp_path: Path, kind: str, cap: int | None
-) -> None:
-    what = config(method="zsdb3kd", **KINDS[kind])
-    with Door(tmp_path / "straight", max_queries=cap) as door:
-        straight = train(door, what)
-        forwards = door.teacher.forwards
-    for number in some(len(straight.reports)):
-        keeper = MemoryKeeper(fail_at=number, after=number % 2 == 0)
-        with Door(tmp_path / str(number), max_queries=cap) as door, pytest.raises(InterruptedError):
-            train(door, what, keeper)
-        before = door.teacher.forwards
-        with Door(tmp_path / str(number), max_queries=cap) as door:
-            resumed = train(door, what, keeper)
-            assert before + door.teacher.forwards == forwards
-        assert state_sha256(resumed.student) == state_sha256(straight.student)
-        assert timeless(resumed.reports) == timeless(straight.reports)
 
 
 def test_cut_off_around_any_request_it_ends_with_the_same_student(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The end of a run: the final front is tested once, what is not on it is pruned, the manifest says so."""
+"""The end of a run: what it delivers is tested once, other students are pruned, the manifest says so."""
 
 import shutil
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ def finish(
 ) -> None:
     """Write down how the run ended. An interrupted run is not tested: its front is not final yet."""
     if state is not RunState.INTERRUPTED:
-        front = front_records(book, manifest)
-        book.tested({r.uid: test_student(layout, r, task, test) for r in front if r.test_agreement is None})
-        _prune(layout, book, {record.uid for record in front})
+        kept = delivered(book, manifest)
+        book.tested({r.uid: test_student(layout, r, task, test) for r in kept if r.test_agreement is None})
+        _prune(layout, book, {record.uid for record in kept})
     accounts = read_accounts(layout.ledger, layout.filesystem).values()
     update = {
         "state": state,
@@ -45,9 +45,14 @@ def crash_recorded(layout: RunLayout) -> Iterator[None]:
         raise
 
 
-def front_records(book: RunBook, manifest: Manifest) -> list[TrialRecord]:
-    """The trials on the final front, by rising queries."""
+def delivered(book: RunBook, manifest: Manifest) -> list[TrialRecord]:
+    """The trials on the final front, by rising queries.
+
+    Where nothing is searched, trials are seeds of one config: all finished ones, for their mean and spread.
+    """
     rows = list(book.records.values())
+    if not manifest.space["parameters"]:
+        return [record for record in rows if record.status is TrialStatus.FINISHED]
     front = front_of_records(rows, manifest.score, manifest.reference)
     return [rows[index] for index in front.members]
 
@@ -61,10 +66,10 @@ def test_student(
     return evaluate(student.eval(), test)
 
 
-def _prune(layout: RunLayout, book: RunBook, front: set[str]) -> None:
-    """Keep the students of the front, and the checkpoints of trials that have not ended."""
+def _prune(layout: RunLayout, book: RunBook, kept: set[str]) -> None:
+    """Keep the students that are delivered, and the checkpoints of trials that have not ended."""
     for uid, record in book.records.items():
-        if record.status.ended and uid not in front:
+        if record.status.ended and uid not in kept:
             shutil.rmtree(layout.students(uid), ignore_errors=True)
         if record.status is TrialStatus.FINISHED:
             shutil.rmtree(layout.checkpoints(uid), ignore_errors=True)

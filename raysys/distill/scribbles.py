@@ -42,7 +42,8 @@ def scribbles(n: int, image_shape: tuple[int, int, int], rng: torch.Generator) -
     if channels == 1:
         return ink
     colour, ground = torch.rand(2, n, channels, 1, 1, generator=rng)
-    return ground + (colour - ground) * ink
+    images: Tensor = ground + (colour - ground) * ink
+    return images
 
 
 def _strokes(n: int, rng: torch.Generator) -> Tensor:

@@ -25,7 +25,7 @@ class Db3kdOptions(StudentOptions):
 
     distance: Literal["sample", "boundary", "minimal"] = Field(
         "boundary",
-        description="to a class: sample: to its nearest image; boundary: on the way there; minimal: the nearest",
+        description="to a class: sample: its nearest image; boundary: on the way there; minimal: the nearest",
     )
     candidates: int = Field(1, ge=1, le=1000, description="images of a class to search the boundary towards")
     bisections: int = Field(3, ge=1, le=30, description="halvings of the line to an image")

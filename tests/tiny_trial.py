@@ -1,22 +1,27 @@
 """A small problem that the tests of the teacher's door and of distillation share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from raysys.distill.method import Method, Setting
 from raysys.distill.options import method_options, parse_options
-from raysys.distill.trial import Outcome, run_trial
+from raysys.distill.registry import build_method
+from raysys.distill.trial import KeptRequests, Outcome, run_trial
 from raysys.oracle import BudgetExhausted, Images, Oracle, Response
 from raysys.records import Account, EvalSet, Report, Task, TrialConfig
 from raysys.teacher.backend import Backend, Meter
 from raysys.teacher.journal import open_journal, read_accounts
 from raysys.teacher.local import TorchTeacher
 from raysys.teacher.service import Caps, LocalOracle, TeacherService
+
+M = TypeVar("M", bound=Method)
 
 TASK = Task("digits", (1, 8, 8), 10, False)
 
@@ -194,6 +199,20 @@ def train(
     outcome = run_trial(what, TASK, oracle, held_out(), kept, on_reports, lambda: 0.0, images=images)
     assert seen == list(outcome.reports), "each report is told once in a row"
     return outcome
+
+
+@contextmanager
+def at_its_end(
+    folder: Path, what: TrialConfig, kind: type[M], images: Images | None = None
+) -> Iterator[tuple[M, int]]:
+    """The method of a trial that has come to its end, and what it was charged."""
+    with Door(folder, what.response) as door:
+        oracle = LocalOracle(door.service, what.uid, int(what.options["query_budget"]))
+        method = build_method(Setting(what, TASK, KeptRequests(oracle, MemoryKeeper()), images=images))
+        assert isinstance(method, kind)
+        for _ in method.run():
+            pass
+        yield method, door.account().charged
 
 
 def timeless(reports: Sequence[Report]) -> list[Report]:

@@ -53,7 +53,9 @@ def compare(
         rows = _with_fresh(rows, manifest, recipe, data_root, first)
     if bare := without_noise(rows):
         budgets = ", ".join(f"{budget:,}" for budget in bare)
-        output.note(f"no row of method noise at {budgets} queries: what any method must beat is not shown")
+        output.note(
+            f"no row of uniform or structured noise at {budgets} queries: what all must beat is not shown"
+        )
     if json:
         told: dict[str, Any] = {"runs": [snapshot.path for _, snapshot in found], "dataset": manifest.dataset}
         card = manifest.teacher.as_dict() if manifest.teacher else None

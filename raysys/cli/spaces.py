@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysys.cli import output
+from raysys.cli import common, output
+from raysys.errors import UsageError
 
 if TYPE_CHECKING:
     from raysys.space.schema import Space, TeacherSpec
@@ -12,20 +13,31 @@ if TYPE_CHECKING:
 
 def spaces(
     name: Annotated[str | None, typer.Argument(help="A space to show, by name or file.")] = None,
+    preset: common.Preset = None,
+    method: common.Method = None,
+    response: common.ResponseKind = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the spaces, or show one: parameters, ranges, conditions, defaults, objectives."""
+    """List the spaces, or show one: parameters, ranges, conditions, defaults, objectives, presets.
+
+    With a preset or another method it is shown as `raysys tune` would search it then.
+    """
     from raysys.space.load import load_space, space_names
 
+    changed = bool(preset or method or response)
+    if name is None and changed:
+        raise UsageError("no space given", hint="raysys spaces lists them")
     if name is None:
         _list([load_space(known) for known in space_names()], json)
         return
     from raysys.cluster.plan import check_space, with_preset
 
-    space = load_space(name)
-    check_space(space)
-    for preset in space.presets:
-        check_space(with_preset(space, preset))
+    flags = {"method": method, "response": response}
+    space = common.chosen_space(name, False, None, None, flags, None, preset)
+    if changed:  # presets are of the space as it was
+        space = space.model_copy(update={"presets": {}})
+    for one in space.presets:
+        check_space(with_preset(space, one))
     if json:
         output.print_json(_as_json(space))
     else:
@@ -83,6 +95,11 @@ def _show(space: "Space") -> None:
     if fixed:
         output.result("")
         output.table(("fixed", "value", "what it is"), fixed)
+    decided = {*space.options, *map(space.option, space.parameters)}
+    others = [(key, _text(one.default), one.description) for key, one in fields.items() if key not in decided]
+    if others:
+        output.result("")
+        output.table(("not said", "default", "what it is"), others)
     for number, point in enumerate(space.points, start=1):
         values = ", ".join(f"{key}={_text(value)}" for key, value in point.values.items())
         output.result("", f"point {number}, {point.label}: {values}")

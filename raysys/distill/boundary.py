@@ -43,37 +43,8 @@ REQUEST = 4096
 """Neighbours asked together, about; more would not fit into memory."""
 WIDEST_TURN = math.pi / 3
 """The largest angle by which `descend` turns a line, halved `turns` - 1 times."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How much is asked for a row: `candidates` lines with `bisections` each, then `rounds` of descent."""
-
-    candidates: int
-    bisections: int
-    rounds: int = 0
-    neighbours: int = 200
-    turns: int = 5
-
-    def most_queries(self) -> int:
-        """The most that a row costs: candidates * (1 + bisections) + rounds * `round_queries`."""
-        return self.candidates * (1 + self.bisections) + self.rounds * self.round_queries()
-
-    def round_queries(self) -> int:
-        """The most that one round of descent costs a row: neighbours + turns + bisections."""
-        return self.neighbours + self.turns + self.bisections
-
-
-PUBLISHED_BD = Steps(candidates=201, bisections=20)
-"""The release looks at up to 201 images of a class and stops a search at 1e-5."""
-PUBLISHED_MBD = Steps(candidates=201, bisections=20, rounds=88)
-"""About the release's cap of 20,000 queries a row, which is 180,000 for a sample of ten classes."""
-SMALL_BD = Steps(candidates=3, bisections=8)
-"""At most 27 queries a row."""
-SMALL_MBD = Steps(candidates=3, bisections=8, rounds=3, neighbours=20)
-"""At most 126 queries a row. More make shorter distances but no better soft labels: on 16 digits and a small
-network their rank correlation with its logits was 0.72 for SD, 0.77 for BD at 17 queries a row, 0.83 for MBD
-at 115, and 0.83 at 800 and at 4,500; mean distances were 3.0, 1.67, 1.33, 1.06 and 1 times the last."""
+LEVELS = 2
+"""Grey levels by which every pixel of a neighbour differs from the witness."""
 
 
 @dataclass
@@ -82,7 +53,7 @@ class Boundaries:
 
     `samples` (r, c, h, w), whole grey levels in [0, 1]; `own` int64 (r,), their labels; `target` int64 (r,),
     the classes to reach, or ANY_OTHER; `witness` (r, c, h, w), the nearest image known beyond the boundary,
-    and `distance` (r,) to it, inf while none is known; `queries` int64 (r,), answers spent.
+    and `distance` (r,) to it, inf while none is known.
     """
 
     samples: Tensor
@@ -90,14 +61,13 @@ class Boundaries:
     target: Tensor
     witness: Tensor
     distance: Tensor
-    queries: Tensor
 
     @classmethod
     def start(cls, samples: Tensor, own: Tensor, target: Tensor) -> "Boundaries":
         """Rows without a witness. `samples` are rounded: labels should be those of rounded images."""
         samples = on_grid(samples)
         distance = torch.full((len(samples),), math.inf, device=samples.device)
-        return cls(samples, own, target, samples.clone(), distance, torch.zeros_like(own))
+        return cls(samples, own, target, samples.clone(), distance)
 
     def beyond(self, labels: Tensor, rows: Tensor) -> Tensor:
         """Which of `labels`, answers for `rows` (same shape), are on the other side of the boundary."""
@@ -123,14 +93,13 @@ class Boundaries:
     def ask(self, rows: Tensor, points: Tensor) -> Generator[Tensor, Tensor, Tensor]:
         """Ask the roundings of `points` (j, k, c, h, w), j for each of the distinct `rows` (k,).
 
-        Returns (j, k): 1 beyond the boundary, -1 not, 0 not answered. Answers count, witnesses improve.
+        Returns (j, k): 1 beyond the boundary, -1 not, 0 not answered. Witnesses improve.
         """
         images = on_grid(points)
         labels = (yield images.flatten(0, 1)).to(images.device)
         sides = torch.zeros(points.shape[:2], device=images.device)
         beyond = self.beyond(labels, rows.repeat(len(points))[: len(labels)])
         sides.view(-1)[: len(labels)] = beyond.float() * 2 - 1
-        self.queries[rows] += (sides != 0).sum(dim=0)
         for side, image in zip(sides, images, strict=True):
             self.offer(rows[side > 0], image[side > 0])
         return sides
@@ -140,7 +109,7 @@ def drive(search: Search, decide: Callable[[Tensor], Tensor]) -> bool:
     """Run a search to its end, or until `decide` gives fewer labels than asked; whether it came to its end.
 
     `decide` takes images (m, c, h, w) and returns the labels int64 (k,) of the first k <= m; k = 0 when the
-    budget is spent. Whatever was answered has counted.
+    budget is spent. The search takes whatever was answered.
     """
     complete = True
     try:
@@ -225,10 +194,10 @@ def _bisect(rows: Boundaries, index: Tensor, line: Tensor, low: Tensor, high: Te
         low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
 
 
-def descend(rows: Boundaries, steps: Steps, rng: torch.Generator, levels: int = 2) -> Search:
+def descend(rows: Boundaries, neighbours: int, turns: int, bisections: int, rng: torch.Generator) -> Search:
     """One round of MBD: turn each row's line so that the boundary is nearer, if it can be.
 
-    Asks `neighbours` images that differ from the witness by +-`levels` grey levels in every pixel, drawn from
+    Asks `neighbours` images that differ from the witness by +-LEVELS grey levels in every pixel, drawn from
     `rng` (on the CPU). The mean of those beyond the boundary, less the mean of all, points along its normal.
     Then `turns` lines, turned that way by WIDEST_TURN and its halves, are asked at the present distance.
     Where one is beyond, `bisections` go down from there at three quarters of the widest such angle: on a flat
@@ -241,19 +210,19 @@ def descend(rows: Boundaries, steps: Steps, rng: torch.Generator, levels: int = 
     if not len(index):
         return
     line, radius = rows.lines(index), rows.distance[index]
-    normal = yield from _votes(rows, index, steps.neighbours, levels, rng)
+    normal = yield from _votes(rows, index, neighbours, rng)
     sideways = _unit(normal - (normal * line).flatten(1).sum(dim=1)[:, None, None, None] * line)
-    angles = WIDEST_TURN / 2 ** torch.arange(steps.turns, device=radius.device)
+    angles = WIDEST_TURN / 2 ** torch.arange(turns, device=radius.device)
     points = torch.stack([_at(rows, index, _turn(line, sideways, angle), radius) for angle in angles])
     beyond = (yield from rows.ask(index, points)) > 0
     widest = (beyond * angles[:, None]).amax(dim=0)
     turned = (widest > 0).nonzero()[:, 0]
     new = _turn(line[turned], sideways[turned], 0.75 * widest[turned][:, None, None, None])
-    yield from _bisect(rows, index[turned], new, radius[turned] / 2, radius[turned], steps.bisections)
+    yield from _bisect(rows, index[turned], new, radius[turned] / 2, radius[turned], bisections)
 
 
 def _votes(
-    rows: Boundaries, index: Tensor, neighbours: int, levels: int, rng: torch.Generator
+    rows: Boundaries, index: Tensor, neighbours: int, rng: torch.Generator
 ) -> Generator[Tensor, Tensor, Tensor]:
     """Sum over the neighbours of (side - mean side) * move, (k, c, h, w): along the normal on average."""
     centre = rows.witness[index]
@@ -264,7 +233,7 @@ def _votes(
     for done in range(0, neighbours, together):
         n = min(together, neighbours - done)
         signs = (torch.randint(0, 2, (n, *shape), generator=rng) * 2 - 1).to(device)
-        points = on_grid(centre + levels * GREY * signs)
+        points = on_grid(centre + LEVELS * GREY * signs)
         side = yield from rows.ask(index, points)
         sides += side.sum(dim=0)
         moves += (points - centre).sum(dim=0)

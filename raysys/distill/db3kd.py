@@ -46,7 +46,6 @@ from raysys.distill.boundary import (
     ANY_OTHER,
     Boundaries,
     Search,
-    Steps,
     descend,
     distance_table,
     drive,
@@ -107,8 +106,8 @@ class BoundaryMethod(PooledMethod):
         if what == "toward":
             drive(self._toward(rows, index), self._decide)
         elif what == "descend":
-            steps = Steps(1, options.bisections, 1, options.neighbours, options.turns)
-            drive(descend(rows, steps, self.rng), self._decide)
+            counts = options.neighbours, options.turns, options.bisections
+            drive(descend(rows, *counts, self.rng), self._decide)
         return rows
 
     def _toward(self, rows: Boundaries, index: int) -> Search:

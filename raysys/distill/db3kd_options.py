@@ -13,7 +13,11 @@ class Db3kdOptions(StudentOptions):
     """Options of `db3kd`: real images with soft labels from their distances to the teacher's boundaries.
 
     As released: distance minimal, candidates 201, bisections 20, rounds 88, neighbours 200, turns 5,
-    learn_from samples; about 180,000 queries a sample of ten classes. The defaults are for small budgets.
+    learn_from samples. The release looks at up to 201 images of a class, stops a bisection at 1e-5, and ends
+    the descent after 20,000 queries a boundary, here 19,800; a sample of ten classes costs 216,190 at most.
+    The defaults are for small budgets: on 16 digits and a small network the rank correlation of soft labels
+    with its logits was 0.72 for sample, 0.77 for boundary at 17 queries a boundary, 0.83 for minimal at 115,
+    and still 0.83 at 4,500.
     """
 
     implementation: ClassVar[str] = "raysys.distill.db3kd:Db3kd"
@@ -21,7 +25,7 @@ class Db3kdOptions(StudentOptions):
 
     distance: Literal["sample", "boundary", "minimal"] = Field(
         "boundary",
-        description="to the nearest image of a class, the boundary on the way there, or the nearest boundary",
+        description="to a class: sample: its nearest image; boundary: on the way there; minimal: the nearest",
     )
     candidates: int = Field(1, ge=1, le=1000, description="images of a class to search the boundary towards")
     bisections: int = Field(3, ge=1, le=30, description="halvings of the line to an image")
@@ -43,7 +47,7 @@ class Db3kdOptions(StudentOptions):
     )
 
     def search_queries(self, candidates: int, rounds: int) -> int:
-        """The most that the search of one boundary costs: see `boundary.Steps.most_queries`."""
+        """The most that the search of one boundary costs: S of the module `db3kd`."""
         return candidates * (1 + self.bisections) + rounds * (self.neighbours + self.turns + self.bisections)
 
     def sample_queries(self, num_classes: int) -> int:
@@ -71,8 +75,9 @@ class Db3kdOptions(StudentOptions):
 class Zsdb3kdOptions(Db3kdOptions):
     """Options of `zsdb3kd`: the same with pseudo-samples in the place of images.
 
-    As released: moves 40, step 0.5, search_candidates 20, search_rounds 22, block 2000, and what `db3kd` has;
-    about 200,000 queries a pseudo-sample before its soft label, 3,000 samples of each class.
+    As released: moves 40, step 0.5, search_candidates 20, search_rounds 22, block 2000, and what `db3kd` has.
+    The release spends about 5,000 queries before each move, here 5,370 at most; a pseudo-sample of ten
+    classes costs 431,112 at most, half of it before its soft label. The release makes 3,000 of each class.
     """
 
     implementation: ClassVar[str] = "raysys.distill.zsdb3kd:Zsdb3kd"

@@ -4,7 +4,7 @@ A game of two networks about the distance of student and teacher at an image x, 
 s are the student's logits, t the teacher's, recovered from its probabilities as log p - mean log p
 (`zeroth_order.logit_distance`). The student makes it smaller at images of the generator, by gradient descent;
 the generator makes it larger, along a gradient that is estimated from answers, m of them besides the image's
-own (forward differences, `zeroth_order.stencil`). One iteration has `g_iter` steps of the generator and
+own (forward differences, `zeroth_order.Stencil`). One iteration has `g_iter` steps of the generator and
 `d_iter` of the student, each with B new images, and charges
 
     B * (g_iter * (m + 1) + d_iter) queries,
@@ -52,7 +52,7 @@ from torch import Tensor, nn
 from raysys.distill.dfme_options import DfmeOptions
 from raysys.distill.method import Asked, Progress, Setting
 from raysys.distill.pooled import PooledMethod, samples, to_bytes
-from raysys.distill.zeroth_order import logit_distance, stencil, step_length
+from raysys.distill.zeroth_order import image_moves, logit_distance, published_moves
 from raysys.models.generators import Generator, reset
 from raysys.oracle import Images, Response
 
@@ -138,11 +138,10 @@ class Dfme(PooledMethod):
         values = self._generator(self._latent())
         if options.moves == "signs":
             start = to_images(values)
-            step = step_length(options.levels, self.task.image_shape)
-            points = stencil(start, options.directions, step, self.rng, kind="signs")
+            points = image_moves(start, options.directions, options.levels, self.rng)
         else:
             start = values
-            points = stencil(start, options.directions, options.epsilon, self.rng, activation=to_images)
+            points = published_moves(start, options.directions, options.epsilon, self.rng, to_images)
         asked = self._ask(points.images)
         if asked is None or len(asked.images) < len(points.images):
             return

@@ -3,13 +3,8 @@
 import torch
 from torch import Tensor
 
-from raysys.distill.boundary import Boundaries, Search, Steps
+from raysys.distill.boundary import Boundaries, Search
 from raysys.distill.grey_levels import on_grid
-
-PUBLISHED_MOVES = 40
-"""Moves of a pseudo-sample, each after a search for the nearest boundary of any other class."""
-PUBLISHED_SEARCH = Steps(candidates=20, bisections=20, rounds=22)
-"""About the release's 5,000 queries before each move, 200,000 a pseudo-sample."""
 
 
 def pseudo_noise(n: int, image_shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
@@ -24,7 +19,7 @@ def pseudo_noise(n: int, image_shape: tuple[int, int, int], rng: torch.Generator
     return (scales[0] * uniform + scales[1] * normal).clamp(0, 1)
 
 
-def move_away(rows: Boundaries, step: float = 0.5, halvings: int = 3) -> Search:
+def move_away(rows: Boundaries, step: float, halvings: int) -> Search:
     """Move the samples of rows, targets ANY_OTHER, by the length `step` straight away from their witnesses.
 
     A sample whose label changes tries half the step, at most `halvings` times (the release: without end), and

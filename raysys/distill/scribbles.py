@@ -16,7 +16,9 @@ POINTS = 6
 DETAIL = 12
 """Places on a curve between two points: close enough that a pen leaves no gaps."""
 BLOCK = 256
-"""Images drawn at once: the distances of all pixels to all places fit into a cache."""
+"""Images drawn at once, at most."""
+DISTANCES = 2**26
+"""Distances of pixels to places in memory at once, about: 256 MiB."""
 FAR = 9.0
 """Beside the picture, whose corners are at (-1, -1) and (1, 1)."""
 
@@ -35,14 +37,16 @@ def scribbles(n: int, image_shape: tuple[int, int, int], rng: torch.Generator) -
     blur = 0.015 + 0.03 * torch.rand(n, 1, generator=rng)
     rows, columns = ((torch.arange(side) + 0.5) / side * 2 - 1 for side in (height, width))
     pixels = torch.cartesian_prod(rows, columns)
+    block = max(1, min(BLOCK, DISTANCES // (len(pixels) * places.shape[1])))
     distance = torch.cat(
-        [torch.cdist(pixels.expand(len(part), -1, -1), part).amin(2) for part in torch.split(places, BLOCK)]
+        [torch.cdist(pixels.expand(len(part), -1, -1), part).amin(2) for part in torch.split(places, block)]
     )
     ink = torch.sigmoid((pen - distance) / blur).view(n, 1, height, width)
     if channels == 1:
         return ink
     colour, ground = torch.rand(2, n, channels, 1, 1, generator=rng)
-    return ground + (colour - ground) * ink
+    images: Tensor = ground + (colour - ground) * ink
+    return images
 
 
 def _strokes(n: int, rng: torch.Generator) -> Tensor:

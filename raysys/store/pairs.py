@@ -35,20 +35,23 @@ def keep_part(layout: RunLayout, uid: str, first: int, images: Images, response:
 
 
 def join_parts(layout: RunLayout, uid: str) -> None:
-    """Put the parts of a trial beside its student. Raises StorageError.
+    """Put the parts of a trial beside its student; then they go. Raises StorageError.
 
-    Nothing is written where the first ones are missing: an older raysys began the trial.
+    Nothing is written where one is missing, as where an older raysys began the trial, or damaged: the ledger
+    still has the answers, and a trial that was paid for must not fail for its pairs.
     """
     parts, rows = _parts(layout, uid).files(), 0
-    for info in parts:
-        if number_of(info) != rows:
-            return
-        with _open(layout, info.path) as file:
-            rows += file.metadata.num_rows
     if not parts:
         return
-    with _open(layout, parts[0].path) as file:
-        schema = file.schema_arrow
+    try:
+        for info in parts:
+            if number_of(info) != rows:
+                return
+            with _open(layout, info.path) as file:
+                rows += file.metadata.num_rows
+                schema = file.schema_arrow
+    except (OSError, pa.ArrowException):
+        return
 
     def write(stream: pa.NativeFile) -> None:
         waiting: list[pa.Table] = []
@@ -61,6 +64,8 @@ def join_parts(layout: RunLayout, uid: str) -> None:
                     waiting = []
 
     write_atomic(layout.filesystem, layout.pairs(uid), write)
+    for info in parts:  # the first one first: what a stop leaves cannot be joined again
+        layout.filesystem.delete_file(info.path)
 
 
 def has_pairs(layout: RunLayout, uid: str) -> bool:

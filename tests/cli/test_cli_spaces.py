@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from raysys.cli.app import main
+from raysys.distill.db3kd_options import Zsdb3kdOptions
 from raysys.space.load import load_space, space_names
 
 
@@ -21,6 +22,29 @@ def test_a_space_is_shown_with_ranges_conditions_and_defaults(capsys: pytest.Cap
     row = next(line for line in out.splitlines() if line.startswith("lr_adamw"))
     assert row.split()[:8] == ["lr_adamw", "0.0005", "to", "0.01,", "log", "optimizer", "=", "adamw"]
     assert "point 1, once: query_budget=2000" in out
+
+
+def test_another_method_is_shown_with_all_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces", "digits", "--method", "zsdb3kd"]) == 0
+    out = capsys.readouterr().out
+    for name, field in Zsdb3kdOptions.model_fields.items():
+        rows = [
+            line for line in out.splitlines() if line.split()[:1] == [name] or line.startswith(f"{name}_")
+        ]
+        assert any(str(field.description) in row for row in rows), name
+    assert "method zsdb3kd" in out
+    assert "preset " not in out
+    assert main(["spaces", "digits", "--method", "dfme"]) == 2
+    assert "use --response soft" in capsys.readouterr().err
+
+
+def test_a_preset_is_shown_as_it_would_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces", "mnist", "--preset", "dfme-published", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["method"], shown["response"], shown["parameters"]) == ("dfme", "soft", {})
+    assert (shown["options"]["batch"], shown["defaults"]["batch"]) == (256, 16)
+    assert main(["spaces", "--preset", "dfme"]) == 2
+    assert "no space given" in capsys.readouterr().err
 
 
 def test_json_holds_the_space(capsys: pytest.CaptureFixture[str]) -> None:

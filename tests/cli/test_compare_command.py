@@ -103,7 +103,7 @@ def test_the_table_says_what_it_shows(
 
 
 def test_what_lacks_beside_a_comparison_is_said(compare: Command) -> None:
-    assert "no row of method noise at 50 queries" in compare("real")[2]
+    assert "no row of uniform or structured noise at 50 queries" in compare("real")[2]
     assert compare("real", "uniform")[2] == ""
 
 

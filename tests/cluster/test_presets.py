@@ -10,7 +10,8 @@ import yaml
 from raysys.cli.app import main
 from raysys.cluster.plan import check_space, with_method, with_preset
 from raysys.cluster.problem import complete_config
-from raysys.distill.options import method_options
+from raysys.distill.db3kd_options import Db3kdOptions
+from raysys.distill.options import method_options, parse_options
 from raysys.errors import SpaceError, UsageError
 from raysys.space.load import apply_overrides, digest, from_json, load_space, smoke, space_names, to_json
 
@@ -137,6 +138,8 @@ SYSTEMS = {
     "structured": "noise",
     "db3kd": "db3kd",
     "zsdb3kd": "zsdb3kd",
+    "db3kd-published": "db3kd",
+    "zsdb3kd-published": "zsdb3kd",
     "once": "ideal",
     "official": "ideal",
     "dfme": "dfme",
@@ -151,8 +154,9 @@ def test_a_shipped_preset_leaves_nothing_open(name: str, preset: str) -> None:
     check_space(space)
     assert (space.method, space.response) == (SYSTEMS[preset], "soft" if "dfme" in preset else "hard")
     assert not space.parameters and not space.points
-    larger = apply_overrides(space, {"query_budget": 25000})
-    assert complete_config(larger, {}, "u00000", 0).options["query_budget"] == 25000
+    larger = apply_overrides(space, {"query_budget": 5_000_000})
+    check_space(larger)
+    assert complete_config(larger, {}, "u00000", 0).options["query_budget"] == 5_000_000
 
 
 def test_the_published_presets_have_the_published_constants() -> None:
@@ -164,3 +168,15 @@ def test_the_published_presets_have_the_published_constants() -> None:
     released = {"batch_size": 250, "train_batch": 250, "epochs": 100, "g_steps": 30, "entropy_weight": 5.0}
     released |= {"lr": 0.01, "passes": 1, "final_passes": 0, "augment": 0.0, "balance": False}
     assert released.items() <= ideal.items()
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+@pytest.mark.parametrize("preset", ["db3kd-published", "zsdb3kd-published"])
+def test_the_published_searches_get_a_budget_that_pays_for_ten_samples(name: str, preset: str) -> None:
+    space = with_preset(load_space(name), preset)
+    options = parse_options(space.method, dict(space.options))
+    assert isinstance(options, Db3kdOptions)
+    assert options.search_queries(options.candidates, options.rounds) == 201 * 21 + 88 * 225
+    assert options.query_budget == 10 * options.sample_queries(10)
+    with pytest.raises(SpaceError, match="is less than one sample can cost"):
+        check_space(apply_overrides(space, {"query_budget": 100_000}))

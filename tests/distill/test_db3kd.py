@@ -1,25 +1,18 @@
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny_trial import TASK, CutOff, Door, MemoryKeeper, config, linear, pictures, train
+from tiny_trial import TASK, Door, at_its_end, config, linear, pictures, train
 
-from raysys.distill.boundary import Steps
 from raysys.distill.db3kd import Db3kd, targets
 from raysys.distill.db3kd_options import Db3kdOptions
-from raysys.distill.method import Setting
-from raysys.distill.registry import build_method
-from raysys.distill.trial import KeptRequests
 from raysys.errors import UsageError
-from raysys.models.weights import state_sha256
 from raysys.oracle import Images
 from raysys.records import Task
 from raysys.teacher.local import TorchTeacher
-from raysys.teacher.service import LocalOracle
 
 IMAGES = pictures(80, seed=5)
 SMALL: dict[str, Any] = {"query_budget": 300, "candidates": 2, "bisections": 2, "block": 4}
@@ -36,22 +29,10 @@ def labels_of(images: Images) -> Any:
     return TorchTeacher(linear()).answer(images).labels
 
 
-def some(n: int) -> range:
-    """Some of `n` moments, odd and even ones."""
-    return range(0, n, n // 5 | 1)
-
-
-@contextmanager
-def finished(folder: Path, images: Images = IMAGES, **options: Any) -> Iterator[tuple[Db3kd, int]]:
-    """The method of a trial at its end, and what it was charged."""
-    what = config(method="db3kd", **options)
-    with Door(folder) as door:
-        oracle = LocalOracle(door.service, what.uid, int(what.options["query_budget"]))
-        method = build_method(Setting(what, TASK, KeptRequests(oracle, MemoryKeeper()), images=images))
-        assert isinstance(method, Db3kd)
-        for _ in method.run():
-            pass
-        yield method, door.account().charged
+def finished(
+    folder: Path, images: Images = IMAGES, **options: Any
+) -> AbstractContextManager[tuple[Db3kd, int]]:
+    return at_its_end(folder, config(method="db3kd", **options), Db3kd, images)
 
 
 def test_soft_labels_are_those_of_the_papers_scores() -> None:
@@ -64,16 +45,12 @@ def test_soft_labels_are_those_of_the_papers_scores() -> None:
     np.testing.assert_allclose(learnt, [*expected, [0, 0, 1]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("counts", [(1, 3, 2, 10, 3), (201, 20, 88, 200, 5)])
-def test_the_price_is_that_of_the_searches(counts: tuple[int, ...]) -> None:
-    names = ("candidates", "bisections", "rounds", "neighbours", "turns")
-    named = dict(zip(names, counts, strict=True))
-    steps = Steps(**named)
-    minimal = Db3kdOptions(distance="minimal", **named)
-    assert minimal.sample_queries(10) == 1 + 9 * steps.most_queries()
-    boundary = Db3kdOptions(distance="boundary", **named)
-    assert boundary.sample_queries(4) == 1 + 3 * Steps(counts[0], counts[1]).most_queries()
-    assert Db3kdOptions(distance="sample", **named).sample_queries(10) == 1
+def test_the_price_is_that_of_the_searches() -> None:
+    counts = {"candidates": 201, "bisections": 20, "rounds": 88, "neighbours": 200, "turns": 5}
+    boundary, minimal = 201 * (1 + 20), 201 * (1 + 20) + 88 * (200 + 5 + 20)
+    assert Db3kdOptions(distance="minimal", **counts).sample_queries(10) == 1 + 9 * minimal == 216_190
+    assert Db3kdOptions(distance="boundary", **counts).sample_queries(4) == 1 + 3 * boundary
+    assert Db3kdOptions(distance="sample", **counts).sample_queries(10) == 1
 
 
 def test_sample_distances_cost_a_query_an_image(tmp_path: Path) -> None:
@@ -144,19 +121,3 @@ def test_a_runs_cap_is_spent_exactly_and_what_was_answered_is_learnt(tmp_path: P
     assert outcome.reports[-1].queries == outcome.reports[-1].pool_size == charged
     assert min(cap, 300 - 55) <= charged <= cap
     assert all(parameter.isfinite().all() for parameter in outcome.student.parameters())
-
-
-def test_cut_off_around_any_request_it_ends_with_the_same_student(tmp_path: Path) -> None:
-    what, line = config(method="db3kd", **{**MINIMAL, "block": 3, "candidates": 1}), CutOff()
-    with Door(tmp_path / "straight") as door:
-        straight = train(door, what, wrap=line, images=IMAGES)
-        forwards = door.teacher.forwards
-    for number in some(2 * line.calls):
-        keeper, cut = MemoryKeeper(), CutOff(number // 2, after=number % 2 == 1)
-        with Door(tmp_path / str(number)) as door, pytest.raises(InterruptedError):
-            train(door, what, keeper, cut, images=IMAGES)
-        before = door.teacher.forwards
-        with Door(tmp_path / str(number)) as door:
-            resumed = train(door, what, keeper, images=IMAGES)
-            assert before + door.teacher.forwards == forwards
-        assert state_sha256(resumed.student) == state_sha256(straight.student)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_trial import TASK, CutOff, Door, MemoryKeeper, config, train
+from tiny_trial import TASK, Door, MemoryKeeper, config, train
 from torch import nn
 
 from raysys.distill.dfme import PreTanh, to_images
@@ -234,21 +234,6 @@ def test_the_final_phase_goes_on_from_the_game_unless_it_restarts(tmp_path: Path
     assert near(final.student, game.student)
     assert near(fresh.student, first)
     assert not near(game.student, first)
-
-
-def test_cut_off_around_any_request_it_ends_with_the_same_student(tmp_path: Path) -> None:
-    what = config(**{**GAME, "query_budget": 26, "d_iter": 1, "rounds": 1})
-    line = CutOff()
-    with Door(tmp_path / "straight", "soft") as door:
-        straight = train(door, what, wrap=line)
-    for number in range(2 * line.calls):
-        keeper, folder = MemoryKeeper(), tmp_path / str(number)
-        with Door(folder, "soft") as door, pytest.raises(InterruptedError):
-            train(door, what, keeper, wrap=CutOff(number // 2, after=number % 2 == 1))
-        with Door(folder, "soft") as door:
-            again = train(door, what, keeper)
-            assert door.account().charged == door.account().executed == 26
-        assert state_sha256(again.student) == state_sha256(straight.student)
 
 
 def test_a_teacher_that_tells_labels_only_is_refused_before_any_query(tmp_path: Path) -> None:

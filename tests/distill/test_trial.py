@@ -283,13 +283,14 @@ CUT_OFF: list[tuple[dict[str, Any], int | None]] = [
 
 
 def cut_off_everywhere(folder: Path, calls: int, cap: int | None, options: dict[str, Any]) -> Any:
-    """For each moment around each call: what a trial that is cut off there leaves, and a new door."""
-    for number in range(2 * calls):
-        keeper = MemoryKeeper()
-        with Door(folder / str(number), max_queries=cap) as door, pytest.raises(InterruptedError):
-            train(door, config(**options), keeper, CutOff(number // 2, after=number % 2 == 1))
+    """For moments around the calls: what a trial that is cut off there leaves, and a new door."""
+    what = config(**options)
+    for number in range(0, 2 * calls, calls // 6 | 1):  # an odd step: before some calls, after others
+        keeper, cut = MemoryKeeper(), CutOff(number // 2, after=number % 2 == 1)
+        with Door(folder / str(number), what.response, cap) as door, pytest.raises(InterruptedError):
+            train(door, what, keeper, cut, images=real_images(what))
         asked = door.teacher.asked
-        with Door(folder / str(number), max_queries=cap) as door:
+        with Door(folder / str(number), what.response, cap) as door:
             yield keeper, asked, door
 
 
@@ -301,16 +302,16 @@ def on_another_machine(keeper: MemoryKeeper) -> None:
         keeper.states[-1] = checked(state)
 
 
-@pytest.mark.parametrize(("options", "cap"), CUT_OFF)
+@pytest.mark.parametrize(("options", "cap"), [*CUT_OFF, *((options, None) for options in OTHERS.values())])
 def test_cut_off_around_any_request_it_ends_with_the_same_student(
     tmp_path: Path, options: dict[str, Any], cap: int | None
 ) -> None:
-    line = CutOff()
-    with Door(tmp_path / "straight", max_queries=cap) as door:
-        straight = train(door, config(**options), wrap=line)
+    what, line = config(**options), CutOff()
+    with Door(tmp_path / "straight", what.response, cap) as door:
+        straight = train(door, what, wrap=line, images=real_images(what))
         forwards = door.teacher.forwards
     for keeper, asked, door in cut_off_everywhere(tmp_path, line.calls, cap, options):
-        resumed = train(door, config(**options), keeper)
+        resumed = train(door, what, keeper, images=real_images(what))
         assert [len(images) for images in asked] + door.teacher.forwards == forwards
         assert state_sha256(resumed.student) == state_sha256(straight.student)
         assert timeless(resumed.reports) == timeless(straight.reports)
@@ -340,14 +341,10 @@ def test_any_method_goes_on_on_another_machine_and_pays_nothing_twice(tmp_path: 
     images, budget = real_images(what), int(what.options["query_budget"])
     with Door(tmp_path / "straight", what.response) as door:
         train(door, what, wrap=line, images=images)
-    for number in range(1, 2 * line.calls, 5):
-        keeper, cut = MemoryKeeper(), CutOff(number // 2, after=number % 2 == 1)
-        with Door(tmp_path / str(number), what.response) as door:
-            with pytest.raises(InterruptedError):
-                train(door, what, keeper, cut, images=images)
-            on_another_machine(keeper)
-            resumed = train(door, what, keeper, images=images)
-            account = door.account()
+    for keeper, _, door in cut_off_everywhere(tmp_path, line.calls, None, OTHERS[kind]):
+        on_another_machine(keeper)
+        resumed = train(door, what, keeper, images=images)
+        account = door.account()
         assert account.charged == account.executed == resumed.reports[-1].queries <= budget
         assert all(parameter.isfinite().all() for parameter in resumed.student.parameters())
 

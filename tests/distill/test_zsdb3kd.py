@@ -1,24 +1,17 @@
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_trial import TASK, CutOff, Door, MemoryKeeper, config, linear, train
+from tiny_trial import TASK, Door, at_its_end, config, linear, train
 from torch import Tensor
 
-from raysys.distill.boundary import Steps
 from raysys.distill.db3kd_options import Zsdb3kdOptions
-from raysys.distill.method import Setting
 from raysys.distill.options import parse_options
-from raysys.distill.registry import build_method
-from raysys.distill.trial import KeptRequests
 from raysys.distill.zsdb3kd import Zsdb3kd, balanced
 from raysys.errors import UsageError
-from raysys.models.weights import state_sha256
 from raysys.teacher.local import TorchTeacher
-from raysys.teacher.service import LocalOracle
 
 SMALL: dict[str, Any] = {"query_budget": 600, "bisections": 2, "moves": 1, "block": 8, "candidates": 2}
 KINDS: dict[str, dict[str, Any]] = {
@@ -37,22 +30,8 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def some(n: int) -> range:
-    """Some of `n` moments, odd and even ones."""
-    return range(0, n, n // 5 | 1)
-
-
-@contextmanager
-def finished(folder: Path, **options: Any) -> Iterator[tuple[Zsdb3kd, int]]:
-    """The method of a trial at its end, and what it was charged."""
-    what = config(method="zsdb3kd", **options)
-    with Door(folder) as door:
-        oracle = LocalOracle(door.service, what.uid, int(what.options["query_budget"]))
-        method = build_method(Setting(what, TASK, KeptRequests(oracle, MemoryKeeper())))
-        assert isinstance(method, Zsdb3kd)
-        for _ in method.run():
-            pass
-        yield method, door.account().charged
+def finished(folder: Path, **options: Any) -> AbstractContextManager[tuple[Zsdb3kd, int]]:
+    return at_its_end(folder, config(method="zsdb3kd", **options), Zsdb3kd)
 
 
 def price(options: dict[str, Any]) -> int:
@@ -88,8 +67,8 @@ def test_the_price_is_that_of_noise_moves_and_searches() -> None:
         search_candidates=20,
         search_rounds=22,
     )
-    search, label = Steps(20, 20, 22, 200, 5), Steps(201, 20, 88, 200, 5)
-    assert options.sample_queries(10) == 7 + 40 * (search.most_queries() + 1 + 3) + 9 * label.most_queries()
+    search = 20 * (1 + 20) + 22 * (200 + 5 + 20)
+    assert options.sample_queries(10) == 7 + 40 * (search + 1 + 3) + options.label_queries(10)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -171,19 +150,3 @@ def test_a_runs_cap_is_spent_exactly_and_what_was_answered_is_learnt(tmp_path: P
     assert (outcome.reports[-1].pool_size > 0) == (cap > 0)
     assert min(cap, 600 - price(SMALL)) <= charged <= cap
     assert all(parameter.isfinite().all() for parameter in outcome.student.parameters())
-
-
-def test_cut_off_around_any_request_it_ends_with_the_same_student(tmp_path: Path) -> None:
-    what, line = config(method="zsdb3kd", **KINDS["moved"]), CutOff()
-    with Door(tmp_path / "straight") as door:
-        straight = train(door, what, wrap=line)
-        forwards = door.teacher.forwards
-    for number in some(2 * line.calls):
-        keeper, cut = MemoryKeeper(), CutOff(number // 2, after=number % 2 == 1)
-        with Door(tmp_path / str(number)) as door, pytest.raises(InterruptedError):
-            train(door, what, keeper, cut)
-        before = door.teacher.forwards
-        with Door(tmp_path / str(number)) as door:
-            resumed = train(door, what, keeper)
-            assert before + door.teacher.forwards == forwards
-        assert state_sha256(resumed.student) == state_sha256(straight.student)

@@ -142,10 +142,9 @@ def test_what_tells_rows_of_one_method_and_budget_apart(tmp_path: Path) -> None:
 
 
 def test_budgets_without_noise_are_told(tmp_path: Path) -> None:
-    found = rows(
-        tmp_path, [record(0, 1), record(1, 1, method="ideal"), record(2, 1, budget=600, method="dfme")]
-    )
-    assert without_noise(found) == [600]
+    others = [record(1, 1, method="ideal"), record(2, 1, budget=600, method="dfme")]
+    found = rows(tmp_path, [record(0, 1), *others, record(3, 1, budget=700, kind="scribbles")])
+    assert without_noise(found) == [600, 700]
 
 
 @pytest.mark.parametrize(

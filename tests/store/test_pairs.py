@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+from pyarrow.fs import FileSelector, LocalFileSystem, SubTreeFileSystem
 
 from raysys.errors import CorruptRunError
 from raysys.oracle import Images, Response
@@ -81,6 +81,26 @@ def test_a_part_that_comes_again_replaces_the_one_before(layout: RunLayout) -> N
 def test_nothing_is_kept_of_which_a_part_is_missing(layout: RunLayout, firsts: list[int]) -> None:
     for first in firsts:
         keep_part(layout, UID, first, *pairs(5))
+    join_parts(layout, UID)
+    assert not has_pairs(layout, UID)
+
+
+def test_joined_parts_are_gone_and_what_a_stop_left_of_them_does_no_harm(layout: RunLayout) -> None:
+    images, answer = pairs(9)
+    keep(layout, images, answer, [4, 9])
+    join_parts(layout, UID)
+    folder = str(layout.checkpoints(UID) / "pairs")
+    assert layout.filesystem.get_file_info(FileSelector(folder)) == []
+    keep_part(layout, UID, 4, *pairs(5))
+    join_parts(layout, UID)
+    np.testing.assert_array_equal(read_pairs(layout, UID)[0], images)
+
+
+def test_a_damaged_part_costs_the_pairs_and_not_the_trial(tmp_path: Path) -> None:
+    layout = RunLayout(tmp_path)
+    keep(layout, *pairs(9), [4, 9])
+    part = layout.checkpoints(UID) / "pairs" / "part-00000004.parquet"
+    part.write_bytes(part.read_bytes()[:-9])
     join_parts(layout, UID)
     assert not has_pairs(layout, UID)
 

@@ -69,6 +69,12 @@ def chosen_space(
     space = load.load_space(name)
     if preset is not None:
         space = with_preset(space, preset)
+        if (method := flags.get("method") or space.method) != space.method:
+            raise UsageError(
+                f"preset {preset} is of method {space.method}, not of {method}",
+                "a preset says all that its method is to do",
+                "leave out --preset or --method",
+            )
     given = {key: value for key, value in flags.items() if value is not None}
     layers = [(str(file), load.read_overrides(file)) for file in files or []]
     layers += [("command line", given), ("-s", load.parse_settings(settings or []))]

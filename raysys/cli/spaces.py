@@ -31,7 +31,10 @@ def spaces(
         _list([load_space(known) for known in space_names()], json)
         return
     from raysys.cluster.plan import check_space, with_preset
+    from raysys.distill.options import method_options
 
+    if method and response is None and method_options(method).soft_only:
+        response = "soft"
     flags = {"method": method, "response": response}
     space = common.chosen_space(name, False, None, None, flags, None, preset)
     if changed:  # presets are of the space as it was

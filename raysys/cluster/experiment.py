@@ -123,7 +123,11 @@ def _read(layout: RunLayout) -> tuple[Manifest, list[TrialRecord]]:
         raise ResumeError(f"cannot resume: {error.what}", error.why, error.hint) from error
     if manifest.sampler == NO_SAMPLER:
         raise ResumeError(
-            f"cannot resume {layout.root}: it is a single trial", hint="repeat it: raysys trial"
+            f"cannot resume {layout.root}: it is a single trial",
+            "raysys trial makes a trial as a whole",
+            f"repeat it, in a run of its own: raysys trial --from {layout.root}:{records[0].uid}"
+            if records
+            else "make it again: raysys trial",
         )
     return manifest, records
 

@@ -69,9 +69,15 @@ def train_fresh(
         device = problems.device(space)
         student = fresh_student(pool, config.student, recipe, dataset.task, config.seed, device)
         val, test = (float(np.mean(predict(student, part.images) == part.labels)) for part in parts)
-        say(f"{entry.name}  {config.method}  {len(pool):,} pairs  seed {config.seed}  fresh val {val:.2%}")
+        all_it_has = ", all it has" if first is not None and len(pool) < first else ""
+        pairs = f"{len(pool):,} pairs{all_it_has}"
+        say(f"{entry.name}  {config.method}  {pairs}  seed {config.seed}  fresh val {val:.2%}")
         return replace(entry, fresh_val_accuracy=val, fresh_test_accuracy=test)
 
+    for row in rows:
+        for entry in row.entries:
+            if row not in kept and not has_pairs(entry.run, entry.record.uid):
+                say(f"{entry.name}  no pairs are kept, only those of delivered students: no fresh student")
     return [
         replace(row, entries=tuple(trained(entry) for entry in row.entries)) if row in kept else row
         for row in rows

@@ -1,8 +1,8 @@
 """One trial as a run of its own in this process: no Ray, the same code, files and ledger rules."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ from raysys.cluster.one_trial import run_one
 from raysys.cluster.plan import check_space
 from raysys.cluster.run_book import RunBook
 from raysys.cluster.teacher import teacher_setup
+from raysys.errors import RaysysError
 from raysys.records import EVALUATION, Report, TrialConfig, TrialRecord, TrialStatus
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
@@ -24,6 +25,21 @@ from raysys.store.manifest import NO_SAMPLER, RunState, write_manifest
 from raysys.store.writer import RunWriter
 from raysys.teacher.journal import open_journal
 from raysys.teacher.service import LocalOracle
+
+
+@contextmanager
+def ended_by_force(book: RunBook, uid: str) -> Iterator[None]:
+    """Whatever ends a trial by force, its row does not go on saying `running`."""
+    try:
+        yield
+    except BaseException as failure:
+        interrupted = isinstance(failure, KeyboardInterrupt)
+        with suppress(RaysysError):  # a full disk has been told of already
+            if interrupted:
+                book.ended(uid, TrialStatus.INTERRUPTED)
+            else:
+                book.ended(uid, TrialStatus.FAILED, error=f"{type(failure).__name__}: {failure}")
+        raise
 
 
 @dataclass(frozen=True)
@@ -92,17 +108,18 @@ def run_in_process(
             book.reported(reports)
             watcher.on_report(reports[-1])
 
-        done = run_one(
-            config,
-            problem.task,
-            lambda uid, budget, attempt: LocalOracle(service, uid, budget, attempt),
-            val,
-            layout,
-            on_reports,
-            time.monotonic,
-            device,
-            problems.real_images(space, dataset),
-        )
+        with ended_by_force(book, config.uid):
+            done = run_one(
+                config,
+                problem.task,
+                lambda uid, budget, attempt: LocalOracle(service, uid, budget, attempt),
+                val,
+                layout,
+                on_reports,
+                time.monotonic,
+                device,
+                problems.real_images(space, dataset),
+            )
         book.ended(config.uid, TrialStatus.FINISHED, error=done.note, weights_sha256=done.weights_sha256)
         reconcile(problem.teacher, service.count)
         finish(layout, manifest, book, problem.task, test, RunState.FINISHED)

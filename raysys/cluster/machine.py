@@ -49,7 +49,7 @@ def claim(layout: RunLayout) -> None:
         raise UsageError(
             f"the run {layout.root} exists",
             "a run is never written over",
-            f"go on with it: raysys tune --resume {layout.root}; or choose another --name",
+            f"choose another --name; one of raysys tune goes on with: raysys tune --resume {layout.root}",
         ) from None
     except OSError as error:
         raise StorageError(

@@ -161,4 +161,5 @@ def _parse(model: type[Model], known: Collection[str], values: Mapping[str, Scal
         key = ".".join(str(part) for part in first["loc"])
         why = first["msg"].removeprefix("Value error, ")
         what = f"option {key}={first['input']!r} of {whose} cannot be used" if key else why
-        raise UsageError(what, why if key else "", "raysys spaces NAME shows the ranges") from None
+        hint = "raysys spaces NAME --method METHOD shows the options"
+        raise UsageError(what, why if key else "", hint) from None

@@ -92,7 +92,7 @@ def comparable(runs: Iterable[str]) -> list[tuple[RunLayout, Snapshot]]:
         snapshot = read_run(layout)
         found.setdefault(snapshot.manifest.id or os.path.realpath(layout.root), (layout, snapshot))
         if not _finished(snapshot):
-            raise UsageError(f"{snapshot.path} has no finished trial", hint="leave it out, or let it go on")
+            raise UsageError(f"{snapshot.path} has no finished trial", hint="leave it out, or let it end")
     first, *others = (snapshot for _, snapshot in found.values())
     for other in others:
         for what, mine in _problem(first.manifest).items():
@@ -183,7 +183,7 @@ def _problem(manifest: Manifest) -> dict[str, str]:
     card, dataset = manifest.teacher, manifest.dataset
     held_out = manifest.space.get("held_out")
     return {
-        "teacher": f"{card.architecture} {card.sha256[:12]}" if card else "none",
+        "teacher": f"{card.architecture} of sha256 {card.sha256[:12]}" if card else "none",
         "data set": f"{dataset.get('name')} {str(dataset.get('sha256'))[:12]}",
         "test split": "all held-out images" if held_out is None else f"{held_out} held-out images",
     }

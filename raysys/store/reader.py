@@ -45,7 +45,9 @@ class Snapshot:
     @property
     def charged(self) -> int:
         """Queries charged so far: the manifest's total, or the trials' sum where that is ahead of it."""
-        return max(self.manifest.charged, int(pc.sum(self.trials["queries"], min_count=0).as_py()))
+        told = pa.concat_tables([one.select(["uid", "queries"]) for one in (self.trials, self.reports)])
+        trials = told.group_by("uid").aggregate([("queries", "max")])
+        return max(self.manifest.charged, int(pc.sum(trials["queries_max"], min_count=0).as_py()))
 
     def failures(self) -> dict[str, int]:
         """First lines of the failed trials' errors, the most frequent first, with how often each came."""

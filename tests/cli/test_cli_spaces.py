@@ -34,7 +34,7 @@ def test_another_method_is_shown_with_all_its_options(capsys: pytest.CaptureFixt
         assert any(str(field.description) in row for row in rows), name
     assert "method zsdb3kd" in out
     assert "preset " not in out
-    assert main(["spaces", "digits", "--method", "dfme"]) == 2
+    assert main(["spaces", "digits", "--method", "dfme", "--response", "hard"]) == 2
     assert "use --response soft" in capsys.readouterr().err
 
 
@@ -62,3 +62,8 @@ def test_a_wrong_space_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     path.write_text("name: own\ntrials: x\n")
     assert main(["spaces", str(path)]) == 2
     assert f"error: {path}:1: key dataset is missing" in capsys.readouterr().err
+
+
+def test_a_soft_method_is_shown_without_saying_soft(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces", "digits", "--method", "dfme"]) == 0
+    assert "soft" in capsys.readouterr().out

@@ -180,3 +180,10 @@ def test_the_published_searches_get_a_budget_that_pays_for_ten_samples(name: str
     assert options.query_budget == 10 * options.sample_queries(10)
     with pytest.raises(SpaceError, match="is less than one sample can cost"):
         check_space(apply_overrides(space, {"query_budget": 100_000}))
+
+
+def test_a_preset_and_another_method_are_refused_together(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trial", "--space", str(path), "--preset", "static", "--method", "ideal"]) == 2
+    assert "preset static is of method noise, not of ideal" in capsys.readouterr().err

@@ -228,6 +228,14 @@ def test_a_folder_without_a_manifest_is_no_run(tmp_path):
         read_run(tmp_path)
 
 
+def test_a_running_trials_reports_say_what_is_charged(tmp_path):
+    layout = write_run(tmp_path, [trial(0)], charged=0)
+    with RunWriter(layout) as writer:
+        writer.report(report(0, 5, queries=700))
+        writer.report(report(1, 0, queries=40))  # of a trial whose row says nothing yet
+    assert read_run(layout).charged == 700 + 40
+
+
 def test_every_edge_case_run_is_listed_and_a_corrupt_one_with_its_problem(tmp_path):
     for name in RUNS:
         build(tmp_path, name)

@@ -32,13 +32,12 @@ def ended_by_force(book: RunBook, uid: str) -> Iterator[None]:
     """Whatever ends a trial by force, its row does not go on saying `running`."""
     try:
         yield
-    except BaseException as failure:
-        interrupted = isinstance(failure, KeyboardInterrupt)
-        with suppress(RaysysError):  # a full disk has been told of already
-            if interrupted:
-                book.ended(uid, TrialStatus.INTERRUPTED)
-            else:
-                book.ended(uid, TrialStatus.FAILED, error=f"{type(failure).__name__}: {failure}")
+    except KeyboardInterrupt:
+        book.interrupt()
+        raise
+    except Exception as failure:
+        with suppress(RaysysError):  # a full disk is told of already
+            book.ended(uid, TrialStatus.FAILED, error=f"{type(failure).__name__}: {failure}")
         raise
 
 

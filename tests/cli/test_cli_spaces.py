@@ -65,5 +65,5 @@ def test_a_wrong_space_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_soft_method_is_shown_without_saying_soft(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["spaces", "digits", "--method", "dfme"]) == 0
-    assert "soft" in capsys.readouterr().out
+    assert main(["spaces", "digits", "--method", "dfme", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["response"] == "soft"

@@ -55,7 +55,8 @@ class Task:
 class TrialConfig:
     """Everything that determines a trial: the same config gives the same student.
 
-    `options` are the method's options by name, complete (defaults filled in).
+    `options` are the method's options by name, complete (defaults filled in). At each of the `milestones`,
+    in images charged, rising, the trial reports what it would deliver if its budget ended there.
     """
 
     uid: str
@@ -64,6 +65,7 @@ class TrialConfig:
     student: str
     seed: int
     options: Mapping[str, Scalar]
+    milestones: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class EvalSet:
 class Report:
     """One row of a trial's curve. `queries` counts images charged so far, `seconds` the work so far.
 
-    `val_accuracy` is None where the held-out images have no labels.
+    `val_accuracy` is None where the held-out images have no labels. `milestone`: it is of the student that
+    these queries would deliver, at one of the trial's milestones, and not of the one that is being trained.
     """
 
     uid: str
@@ -95,6 +98,7 @@ class Report:
     pool_size: int
     seconds: float
     losses: Mapping[str, float] = field(default_factory=dict)
+    milestone: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """What every distillation method is: it asks an oracle, trains a student, and can stop and go on."""
 
+import copy
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -49,7 +51,8 @@ class Setting:
     """What a method is given besides its options; the options in `config` are these, not yet checked.
 
     `images`: real training images, uint8 (n, c, h, w), without labels; None unless the method's options
-    declare `needs_images`. `device` is where it computes, `cpu` or `cuda`.
+    declare `needs_images`. `device` is where it computes, `cpu` or `cuda`. `on_milestone` is called with the
+    method when so many images are charged as one of the config's milestones, before any more are asked.
     """
 
     config: TrialConfig
@@ -57,6 +60,7 @@ class Setting:
     requests: Requests
     device: str = "cpu"
     images: Images | None = None
+    on_milestone: Callable[["Method"], None] = lambda method: None
 
 
 class Method(ABC):
@@ -73,6 +77,8 @@ class Method(ABC):
         self.task = setting.task
         self._requests = setting.requests
         self._budget = options.query_budget
+        self._milestones = [m for m in setting.config.milestones if m < options.query_budget]
+        self._on_milestone = setting.on_milestone
         self._collapse = CollapseDetector(setting.task.num_classes, options.query_budget)
         self.queries = 0
         self._sequence = 0
@@ -87,6 +93,10 @@ class Method(ABC):
     @abstractmethod
     def pool_size(self) -> int:
         """Images kept with their answers."""
+
+    def preview(self) -> nn.Module:
+        """The student, in eval mode, that would be delivered if the budget ended now. Changes nothing."""
+        return copy.deepcopy(self.student).eval()
 
     @abstractmethod
     def run(self) -> Iterator[Progress]:
@@ -120,15 +130,25 @@ class Method(ABC):
         """Images that may still be asked, as far as the method knows: none once the answers collapsed."""
         return 0 if self._exhausted or self.note else self._budget - self.queries
 
+    @property
+    def to_milestone(self) -> int:
+        """Images to the next milestone; a number above all budgets where none is ahead."""
+        ahead = (milestone - self.queries for milestone in self._milestones)
+        return min((images for images in ahead if images > 0), default=sys.maxsize)
+
     def ask(self, images: Images) -> Asked | None:
         """What was asked and answered, see `Requests.ask`; after None no more will be asked.
 
-        Requests have at most `REQUEST_ROWS` images: what a part of many has cost is recorded before the next
-        one is asked.
+        Requests have at most `REQUEST_ROWS` images, and end at milestones: what a part of many has cost is
+        recorded before the next one is asked.
         """
         parts: list[Asked] = []
-        for start in range(0, len(images), REQUEST_ROWS):
-            wanted = images[start : start + REQUEST_ROWS]
+        while len(images):
+            if self.queries in self._milestones:
+                self._milestones.remove(self.queries)
+                self._on_milestone(self)
+            rows = min(REQUEST_ROWS, self.to_milestone)
+            wanted, images = images[:rows], images[rows:]
             asked = None if self.note else self._requests.ask(wanted, self._sequence)
             if asked is None:
                 self._exhausted = True

@@ -1,5 +1,6 @@
 """The base of methods that keep all they asked in a pool, and teach it by the shared recipe (`learner`)."""
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,8 @@ class PooledMethod(Method):
     def __init__(self, setting: Setting, options: StudentOptions) -> None:
         super().__init__(setting, options)
         config, task = setting.config, setting.task
+        self._seed = config.seed
+        self._final_passes = options.final_passes
         self.device = setting.device
         self.rng = torch.Generator().manual_seed(part_seed(config.seed, config.method))
         self.pool = ImagePool(task.image_shape, task.num_classes)
@@ -59,6 +62,16 @@ class PooledMethod(Method):
         while (loss := self._learner.final_part(self.pool, self.rng)) is not None:
             yield Progress({"student": loss})
 
+    def preview(self) -> nn.Module:
+        """See `Method.preview`: a copy of the student goes through the final phases on the pool so far."""
+        if not self._final_passes:
+            return super().preview()
+        learner = copy.deepcopy(self._learner)
+        rng = torch.Generator().manual_seed(part_seed(self._seed, f"preview/{self.queries}"))
+        while learner.final_part(self.pool, rng) is not None:
+            pass
+        return learner.student.eval()
+
     def run_passes(self) -> float:
         """The student's passes over the pool after a round; the last one's mean loss."""
         return self._learner.run_passes(self.pool, self.rng)
@@ -69,11 +82,16 @@ class PooledMethod(Method):
         Returns some of what was asked, to be shown, or None where nothing could be. Where a cap leaves room
         for a part only, the first are asked: order them so that any number of the first is a fair choice.
         """
-        asked = self.ask(to_bytes(images))
-        if asked is None:
-            return None
-        self.pool.add(asked.images, asked.response)
-        return samples(asked.images)
+        pixels, shown = to_bytes(images), None
+        while len(pixels):
+            rows = self.to_milestone  # at a milestone, all that was asked is in the pool
+            asked = self.ask(pixels[:rows])
+            if asked is None:
+                break
+            self.pool.add(asked.images, asked.response)
+            shown = samples(asked.images) if shown is None else shown
+            pixels = pixels[rows:]
+        return shown
 
     def state_dict(self) -> dict[str, Any]:
         """See `Method.state_dict`."""

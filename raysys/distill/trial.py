@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -121,31 +121,42 @@ def run_trial(
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
     requests = KeptRequests(oracle, keeper)
-    method = build_method(Setting(config, task, requests, device, images))
-    reports = _restore(method, keeper.load())
+    reports: list[Report] = []
+
+    def report(student: nn.Module, losses: Mapping[str, float], milestone: bool = False) -> None:
+        accuracy, agreement = evaluate(student, val)
+        reports.append(
+            Report(
+                uid=config.uid,
+                attempt=attempt,
+                step=len(reports),
+                queries=method.queries,
+                val_accuracy=accuracy,
+                agreement=agreement,
+                pool_size=method.pool_size,
+                seconds=before + clock() - start,
+                losses=dict(losses),
+                milestone=milestone,
+            )
+        )
+
+    def at_milestone(method: Method) -> None:
+        report(method.preview(), {}, milestone=True)
+        on_reports(reports[-1:])  # after a restart it comes again: the same one
+
+    method = build_method(Setting(config, task, requests, device, images, at_milestone))
+    reports += _restore(method, keeper.load())
     before = reports[-1].seconds if reports else 0.0
     if reports:
         on_reports(reports)
     start = clock()
     for progress in method.run():
-        accuracy, agreement = evaluate(method.student, val)
-        report = Report(
-            uid=config.uid,
-            attempt=attempt,
-            step=len(reports),
-            queries=method.queries,
-            val_accuracy=accuracy,
-            agreement=agreement,
-            pool_size=method.pool_size,
-            seconds=before + clock() - start,
-            losses=dict(progress.losses),
-        )
-        reports.append(report)
+        report(method.student, progress.losses)
         if progress.samples is not None:
-            keeper.show(report.step, progress.samples)
+            keeper.show(reports[-1].step, progress.samples)
         requests.keep_pairs(method.queries)  # before the state that does not ask for them again
         keeper.save(_pack(method, reports))
-        on_reports([report])
+        on_reports(reports[-1:])
     return Outcome(method.student.eval(), reports, method.note)
 
 

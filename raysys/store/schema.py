@@ -49,6 +49,7 @@ REPORTS = pa.schema(
         ("agreement", pa.float64()),
         ("pool_size", pa.int64()),
         ("seconds", pa.float64()),
+        ("milestone", pa.bool_()),
     ]
 )
 """Columns of every reports part; `loss.NAME` columns (float64) follow."""

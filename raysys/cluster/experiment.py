@@ -21,7 +21,7 @@ from raysys.cluster.session import Session
 from raysys.data.datasets import Dataset
 from raysys.errors import CorruptRunError, ResumeError, UsageError
 from raysys.records import TrialRecord, TrialStatus
-from raysys.search.study_searcher import SamplerName
+from raysys.search.samplers import SamplerName
 from raysys.space.load import apply_overrides, from_json, to_json
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout

@@ -4,26 +4,32 @@ import logging
 import math
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal, cast
+from dataclasses import dataclass, field
+from typing import cast
 
+import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from raysys.errors import CorruptRunError
 from raysys.fronts.objectives import score
+from raysys.fronts.pareto import layers
 from raysys.records import Scalar, TrialRecord, TrialStatus
-from raysys.seeding import trial_seed
+from raysys.search.samplers import SamplerName, balanced_budget, build_sampler, distribution
+from raysys.seeding import part_seed, trial_seed
 from raysys.space.schema import Categorical, FloatRange, IntRange, Space
 from raysys.space.trial_config import searched_values
 
-SamplerName = Literal["tpe", "nsga2", "gp", "random"]
-"""`nsga2` and `gp` draw parameters that have a condition at random, as Optuna does; `tpe` learns them too."""
+LEARNT_BUDGETS = ("random", "nsga2")
+"""Samplers that choose query budgets as any other parameter; for the others they are `balanced_budget`s."""
 
-POPULATION = 20
-"""Trials of one NSGA-II generation."""
+NEAR = 2
+"""Non-dominated layers whose configs get more seeds."""
+
+FIRST = 10
+"""Configs that are tried before any gets a second seed: as many as TPE draws at random."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +41,35 @@ class Suggestion:
     number: int
     uid: str
     values: Mapping[str, Scalar]
+
+
+@dataclass
+class _Config:
+    """A configuration, and what became of its trials, which differ by their seed.
+
+    `trial` is Optuna's handle of it while the study waits for its end.
+    """
+
+    values: Mapping[str, Scalar]
+    uids: list[str] = field(default_factory=list)
+    running: int = 0
+    finished: list[list[float]] = field(default_factory=list)
+    stopped: bool = False
+    trial: Trial | None = None
+
+    @property
+    def mean(self) -> list[float]:
+        """The mean of its finished trials' objectives."""
+        return [math.fsum(column) / len(self.finished) for column in zip(*self.finished, strict=True)]
+
+    @property
+    def state(self) -> TrialState:
+        """What the sampler knows of it: a pruned config is worse than any that finished."""
+        if self.finished:
+            return TrialState.COMPLETE
+        if self.running:
+            return TrialState.RUNNING
+        return TrialState.PRUNED if self.stopped else TrialState.FAIL
 
 
 def trial_uid(number: int) -> str:
@@ -49,26 +84,44 @@ class StudySearcher:
     sampler itself keeps no state. So a searcher that `replay`s the records of a run goes on like the one
     that made them. The space's points come first.
 
-    A trial whose accuracy (or agreement, where that is the objective) is below `floor` counts as
-    infeasible. Without one, a student that asks nothing and guesses would be on every front. Just above
-    chance is enough.
+    Trials of equal configs are one to Optuna, with the mean of their objectives. With `seeds` above 1, a
+    config near the front is suggested again until it has so many trials; they are at most every second
+    suggestion, until only so many of the `trials` are left as the front still lacks.
+
+    A trial whose accuracy (or agreement, where that is the objective) is below `floor`, or that is outside
+    of the space's limits, counts as infeasible. Without a floor, a student that asks nothing and guesses
+    would be on every front. Just above chance is enough.
+
+    `earlier` are trials of other runs, which the sampler learns from as if they were of this one.
     """
 
-    def __init__(self, space: Space, sampler: SamplerName, seed: int, floor: float = 0.0) -> None:
+    def __init__(
+        self,
+        space: Space,
+        sampler: SamplerName,
+        seed: int,
+        floor: float = 0.0,
+        seeds: int = 1,
+        trials: int | None = None,
+        earlier: Iterable[TrialRecord] = (),
+    ) -> None:
         self._space = space
-        names = [str(objective.name) for objective in space.objectives]
-        self._score = names.index(score(names))
         self._sampler = sampler
         self._seed = seed
         self._floor = floor
-        self._running: dict[str, Trial] = {}
+        self._seeds = seeds
+        self._trials = space.trials if trials is None else trials
+        self._start = part_seed(seed, "query budgets") / 2**63
+        self._configs: list[_Config] = []
+        self._running: dict[str, _Config] = {}
         self._unfinished: list[Suggestion] = []
         self._asked = 0
+        self._last_was_new = True
+        for record in earlier:
+            self._learn(record)
+        self._own = len(self._configs)
+        self._study: Study | None = None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(
-            directions=[objective.direction for objective in space.objectives],
-            sampler=RandomSampler(seed=0),
-        )
 
     @property
     def has_unfinished(self) -> bool:
@@ -79,11 +132,7 @@ class StudySearcher:
         """The next configuration: first those that a replay found unfinished, then new ones."""
         if self._unfinished:
             return self._unfinished.pop(0)
-        number = self._asked
-        self._study.sampler = _sampler(self._sampler, trial_seed(self._seed, number))
-        if number < len(self._space.points):
-            self._study.enqueue_trial(self._space.points[number].values)
-        return self._open()
+        return self._begin(self._replicate() or self._new())
 
     def tell(self, uid: str, status: TrialStatus, objectives: Mapping[str, float | None]) -> None:
         """What became of a trial. `finished` with all its objectives counts in full, `stopped` as pruned.
@@ -93,19 +142,16 @@ class StudySearcher:
         """
         if not status.ended:
             return
-        trial = self._running.pop(uid, None)
-        if trial is None:
+        config = self._running.pop(uid, None)
+        if config is None:
             _log.info("nothing to tell of %s: unknown, or told before", uid)
             return
-        values = [objectives.get(objective.name) for objective in self._space.objectives]
-        known = [value for value in values if value is not None and math.isfinite(value)]
-        if status is TrialStatus.FINISHED and len(known) == len(values):
-            trial.set_constraint("floor", self._floor - known[self._score])
-            self._study.tell(trial, known)
-        elif status is TrialStatus.STOPPED:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self._study.tell(trial, state=TrialState.FAIL)
+        config.running -= 1
+        known = self._known(objectives)
+        if status is TrialStatus.FINISHED and known:
+            config.finished.append(known)
+        config.stopped |= status is TrialStatus.STOPPED
+        self._settle(config)
 
     def replay(self, records: Iterable[TrialRecord]) -> None:
         """Take up the records of a run, in a searcher that was asked nothing yet.
@@ -121,35 +167,159 @@ class StudySearcher:
                     "start a new run",
                 )
             try:
-                known = searched_values(self._space, record.config.options)
+                values = searched_values(self._space, record.config.options)
             except KeyError as error:
                 raise CorruptRunError(
                     f"the config of trial {record.uid} has no option {error}",
                     "it was made with another space",
                     "start a new run",
                 ) from None
-            self._study.sampler = RandomSampler(seed=0)
-            self._study.enqueue_trial(known)
-            suggestion = self._open()
+            suggestion = self._begin(self._config(values))
             if record.status.ended:
                 objectives = {str(one.name): getattr(record, one.name) for one in self._space.objectives}
                 self.tell(record.uid, record.status, objectives)
             else:
                 self._unfinished.append(suggestion)
 
-    def _open(self) -> Suggestion:
-        """Ask the study for its next trial and draw the active parameters."""
+    def _known(self, objectives: Mapping[str, float | None]) -> list[float]:
+        """The objectives' values, or none where one is missing."""
+        values = [objectives.get(objective.name) for objective in self._space.objectives]
+        known = [float(value) for value in values if value is not None and math.isfinite(value)]
+        return known if len(known) == len(values) else []
+
+    def _learn(self, record: TrialRecord) -> None:
+        """Take up a finished trial of another run, if its config is one of this space."""
+        known = self._known({str(one.name): getattr(record, one.name) for one in self._space.objectives})
+        values = earlier_values(self._space, record)
+        if values is not None and known:
+            self._config(values).finished.append(known)
+
+    def _config(self, values: Mapping[str, Scalar]) -> _Config:
+        """The config that has these values; a new one where there is none."""
+        for config in self._configs:
+            if config.values == values:
+                return config
+        self._configs.append(_Config(values))
+        return self._configs[-1]
+
+    def _begin(self, config: _Config) -> Suggestion:
+        """One more trial of a config."""
+        suggestion = Suggestion(self._asked, trial_uid(self._asked), config.values)
+        self._last_was_new = not config.uids
+        config.uids.append(suggestion.uid)
+        config.running += 1
+        self._running[suggestion.uid] = config
+        self._asked += 1
+        return suggestion
+
+    def _new(self) -> _Config:
+        """What the sampler suggests; the study learns of it as of a trial that runs."""
+        number, points = self._asked, self._space.points
+        study = self._study = self._study or self._rebuilt()
+        study.sampler = build_sampler(self._sampler, trial_seed(self._seed, number))
+        fixed = points[number].values if number < len(points) else self._budget(number)
+        if fixed:
+            study.enqueue_trial(dict(fixed))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = self._study.ask()
+            trial = study.ask()
             values: dict[str, Scalar] = {}
             for name, parameter in self._space.ordered():
                 if self._space.is_active(name, values):
                     values[name] = _draw(trial, name, parameter)
-        suggestion = Suggestion(trial.number, trial_uid(trial.number), values)
-        self._running[suggestion.uid] = trial
-        self._asked += 1
-        return suggestion
+        before = len(self._configs)
+        config = self._config(values)
+        if len(self._configs) > before:
+            config.trial = trial
+        else:  # drawn before: one more trial of that config, and none of the study
+            self._study = None
+        return config
+
+    def _budget(self, number: int) -> dict[str, Scalar]:
+        """The query budget of a new config, where one parameter alone decides it."""
+        names = [name for name in self._space.parameters if self._space.option(name) == "query_budget"]
+        if self._sampler in LEARNT_BUDGETS or len(names) != 1:
+            return {}
+        parameter = self._space.parameters[names[0]]
+        if not isinstance(parameter, IntRange) or parameter.step != 1 or parameter.when:
+            return {}
+        return {names[0]: balanced_budget(number, self._start, parameter.low, parameter.high)}
+
+    def _replicate(self) -> _Config | None:
+        """The config that gets one more seed now, if any does."""
+        if self._seeds == 1 or self._asked < max(FIRST, len(self._space.points)):
+            return None
+        lacking = self._lacking()
+        left = self._trials - self._asked
+        due = self._last_was_new or left <= sum(self._seeds - len(config.uids) for config in lacking)
+        return lacking[0] if lacking and due else None
+
+    def _lacking(self) -> list[_Config]:
+        """This run's configs near the front that lack seeds: the front's first, then the cheapest."""
+        configs = [config for config in self._configs if config.uids and config.finished]
+        configs = [config for config in configs if self._excess(config) <= 0]
+        if not configs:
+            return []
+        signs = [-1 if one.direction == "maximize" else 1 for one in self._space.objectives]
+        names = [one.name for one in self._space.objectives]
+        means = np.array([config.mean for config in configs])
+        rank = layers(means * signs)
+        queries = means[:, names.index("queries")]
+        near = [index for index in np.lexsort((queries, rank)) if rank[index] < NEAR]
+        return [configs[index] for index in near if len(configs[index].uids) < self._seeds]
+
+    def _excess(self, config: _Config) -> float:
+        """By how much a finished config is outside the floor or a limit; at most 0 inside all of them."""
+        means = dict(zip((str(one.name) for one in self._space.objectives), config.mean, strict=True))
+        ranked = score(means)
+        excesses = [self._floor - means[ranked]]
+        for name, limit in self._space.limits.items():
+            excesses.append(limit - means[name] if name == ranked else means[name] - limit)
+        return max(excesses)
+
+    def _settle(self, config: _Config) -> None:
+        """Bring the study up to date with a config, or have it rebuilt where it knows another end."""
+        trial, config.trial = config.trial, None
+        if trial is None or self._study is None:
+            self._study = None
+        elif config.state is TrialState.COMPLETE:
+            trial.set_constraint("feasible", self._excess(config))
+            self._study.tell(trial, config.mean)
+        else:
+            self._study.tell(trial, state=config.state)
+
+    def _rebuilt(self) -> Study:
+        """A study that knows all configs as they are now, in their order."""
+        study = optuna.create_study(
+            directions=[objective.direction for objective in self._space.objectives],
+            sampler=RandomSampler(seed=0),
+        )
+        for config in self._configs:
+            config.trial = None
+            study.add_trial(self._frozen(config))
+        return study
+
+    def _frozen(self, config: _Config) -> FrozenTrial:
+        finished = config.state is TrialState.COMPLETE
+        return create_trial(
+            state=config.state,
+            values=config.mean if finished else None,
+            params=dict(config.values),
+            distributions={name: distribution(self._space.parameters[name]) for name in config.values},
+            constraints={"feasible": self._excess(config)} if finished else None,
+        )
+
+
+def earlier_values(space: Space, record: TrialRecord) -> dict[str, Scalar] | None:
+    """The searched values of another run's finished trial; None where its config is none of `space`."""
+    if record.status is not TrialStatus.FINISHED:
+        return None
+    try:
+        values = searched_values(space, record.config.options)
+    except KeyError:
+        return None
+    inside = all(space.parameters[name].contains(value) for name, value in values.items())
+    return values if inside else None
 
 
 def _draw(trial: Trial, name: str, parameter: IntRange | FloatRange | Categorical) -> Scalar:
@@ -162,37 +332,3 @@ def _draw(trial: Trial, name: str, parameter: IntRange | FloatRange | Categorica
             trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
         )
     return cast(Scalar, trial.suggest_categorical(name, parameter.choices))
-
-
-def _sampler(name: SamplerName, seed: int) -> BaseSampler:
-    match name:
-        case "tpe":
-            return TPESampler(seed=seed)
-        case "nsga2":
-            return _NumberedNSGAII(population_size=POPULATION, seed=seed)
-        case "gp":
-            return GPSampler(seed=seed, warn_independent_sampling=False)
-        case "random":
-            return RandomSampler(seed=seed)
-
-
-class _NumberedNSGAII(NSGAIISampler):
-    """NSGA-II whose generations follow from the trials' numbers.
-
-    Optuna counts finished trials instead and keeps generations and parents in the study, so that the
-    order of events decides, and a rebuilt study would differ. Here trial n is of generation
-    n // population size; its parents are chosen from what the earlier generations have finished.
-    """
-
-    def get_trial_generation(self, study: Study, trial: FrozenTrial) -> int:
-        return trial.number // POPULATION
-
-    def get_population(self, study: Study, generation: int) -> list[FrozenTrial]:
-        finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [trial for trial in finished if trial.number // POPULATION == generation]
-
-    def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
-        if generation == 0:
-            return []
-        parents: list[FrozenTrial] = self.select_parent(study, generation)
-        return parents if len(parents) > 1 else []

@@ -253,6 +253,7 @@ class Space(Strict):
         ],
         min_length=1,
     )
+    limits: dict[str, float] = {}
     options: dict[str, Scalar] = {}
     parameters: dict[str, Parameter]
     points: list[Point] = []

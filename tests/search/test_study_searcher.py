@@ -4,7 +4,8 @@ import pytest
 
 from raysys.errors import CorruptRunError
 from raysys.records import TrialRecord, TrialStatus
-from raysys.search.study_searcher import SamplerName, StudySearcher, Suggestion, trial_uid
+from raysys.search.samplers import SamplerName
+from raysys.search.study_searcher import StudySearcher, Suggestion, trial_uid
 from raysys.space.schema import Objective, Space
 from raysys.space.trial_config import resolve
 

@@ -53,6 +53,11 @@ class RunLayout:
         return self.root / "ledger"
 
     @property
+    def warm_start(self) -> Path:
+        """Trials of earlier runs that the search began with."""
+        return self.root / "warm_start.parquet"
+
+    @property
     def teacher(self) -> Path:
         """The run's own copy of its teacher."""
         return self.root / "teacher"

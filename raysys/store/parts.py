@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow.fs import FileInfo, FileSelector, FileSystem
 
 from raysys.store.files import write_atomic
-from raysys.store.schema import concat
+from raysys.store.schema import LATER, concat
 
 _NAME = re.compile(r"part-(\d{8,})\.parquet")
 _LISTINGS = 10
@@ -81,7 +81,9 @@ class Parts:
         except (OSError, pa.ArrowException):
             return None
         fits = all(
-            name in table.column_names and table.schema.field(name).type == self.schema.field(name).type
+            table.schema.field(name).type == self.schema.field(name).type
+            if name in table.column_names
+            else name in LATER
             for name in self.schema.names
         )
         return table if fits else None

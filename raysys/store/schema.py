@@ -52,7 +52,11 @@ REPORTS = pa.schema(
         ("milestone", pa.bool_()),
     ]
 )
-"""Columns of every reports part; `loss.NAME` columns (float64) follow."""
+"""Columns of every reports part (older ones lack `LATER`); `loss.NAME` columns (float64) follow."""
+
+
+LATER = ("milestone",)
+"""Columns that parts of an older raysys lack: null there."""
 
 
 def trials_table(records: Sequence[TrialRecord]) -> pa.Table:

@@ -33,11 +33,3 @@ def knee(costs: Floats) -> int | None:
     towards_ideal = 1 - scaled.sum(axis=1)  # the chord joins (0, 1) and (1, 0)
     best = int(towards_ideal.argmax())
     return best if towards_ideal[best] > 1e-12 else None
-
-
-def layers(costs: Floats) -> npt.NDArray[np.int64]:
-    """Non-dominated layer of each row of finite `costs` (n, m), n >= 1: int64 (n,), 0 is the front.
-
-    Without the front, layer 1 would be it (non-dominated sorting, Goldberg 1989); equal rows share one.
-    """
-    return np.asarray(moocore.pareto_rank(costs), dtype=np.int64)

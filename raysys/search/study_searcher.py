@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from raysys.errors import CorruptRunError
 from raysys.fronts.objectives import score
-from raysys.fronts.pareto import layers
+from raysys.fronts.pareto import nondominated
 from raysys.records import Scalar, TrialRecord, TrialStatus
 from raysys.search.samplers import SamplerName, balanced_budget, build_sampler, distribution
 from raysys.seeding import part_seed, trial_seed
@@ -24,9 +24,6 @@ from raysys.space.trial_config import searched_values
 
 LEARNT_BUDGETS = ("random", "nsga2")
 """Samplers that choose query budgets as any other parameter; for the others they are `balanced_budget`s."""
-
-NEAR = 2
-"""Non-dominated layers whose configs get more seeds."""
 
 FIRST = 10
 """Configs that are tried before any gets a second seed: as many as TPE draws at random."""
@@ -85,8 +82,9 @@ class StudySearcher:
     that made them. The space's points come first.
 
     Trials of equal configs are one to Optuna, with the mean of their objectives. With `seeds` above 1, a
-    config near the front is suggested again until it has so many trials; they are at most every second
-    suggestion, until only so many of the `trials` are left as the front still lacks.
+    config that is on the front so far is suggested again until it has so many trials: a lucky first one does
+    not stay there. These are at most every second suggestion, until only so many of the `trials` are left as
+    the front still lacks.
 
     A trial whose accuracy (or agreement, where that is the objective) is below `floor`, or that is outside
     of the space's limits, counts as infeasible. Without a floor, a student that asks nothing and guesses
@@ -255,18 +253,17 @@ class StudySearcher:
         return lacking[0] if lacking and due else None
 
     def _lacking(self) -> list[_Config]:
-        """This run's configs near the front that lack seeds: the front's first, then the cheapest."""
+        """This run's configs on the front, by their means so far, that lack seeds; the cheapest first."""
         configs = [config for config in self._configs if config.uids and config.finished]
         configs = [config for config in configs if self._excess(config) <= 0]
         if not configs:
             return []
         signs = [-1 if one.direction == "maximize" else 1 for one in self._space.objectives]
         names = [one.name for one in self._space.objectives]
-        means = np.array([config.mean for config in configs])
-        rank = layers(means * signs)
-        queries = means[:, names.index("queries")]
-        near = [index for index in np.lexsort((queries, rank)) if rank[index] < NEAR]
-        return [configs[index] for index in near if len(configs[index].uids) < self._seeds]
+        costs = np.array([config.mean for config in configs]) * signs
+        front = np.flatnonzero(nondominated(costs))
+        front = front[np.argsort(costs[front, names.index("queries")], kind="stable")]
+        return [configs[index] for index in front if len(configs[index].uids) < self._seeds]
 
     def _excess(self, config: _Config) -> float:
         """By how much a finished config is outside the floor or a limit; at most 0 inside all of them."""

@@ -59,8 +59,10 @@ def options(
 ) -> None:
     """Options of every command."""
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    told = logging.StreamHandler(sys.stderr)
+    told.setLevel(level)  # and not the loggers' alone: a run's log takes more
     logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True
+        level=level, handlers=[told], format="%(levelname)s %(name)s: %(message)s", force=True
     )
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

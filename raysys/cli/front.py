@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from raysys.cli import output
+from raysys.cli.what_if import print_what_if
 
 
 class FrontKind(StrEnum):
@@ -13,6 +14,12 @@ class FrontKind(StrEnum):
 
     FINAL = "final"
     ANYTIME = "anytime"
+
+
+class WhatIf(StrEnum):
+    """Schedulers that a run can be replayed through."""
+
+    QUERY_ASHA = "query-asha"
 
 
 def front(
@@ -26,6 +33,9 @@ def front(
     kind: Annotated[
         FrontKind, typer.Option(help="final: over finished trials; anytime: over all reports")
     ] = FrontKind.FINAL,
+    what_if: Annotated[
+        WhatIf | None, typer.Option(help="what early stopping would have saved, and lost of the front")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Show the Pareto front of a run: accuracy or agreement up, queries down; the knee is marked."""
@@ -33,6 +43,9 @@ def front(
     from raysys.store.reader import read_run
 
     snapshot = read_run(run)
+    if what_if is not None:
+        print_what_if(snapshot, json)
+        return
     whole = run_front(snapshot, kind.value)
     data = front_json(snapshot, within(snapshot, whole, kind.value, max_queries, min_accuracy), kind.value)
     if json:

@@ -161,6 +161,7 @@ def _repeated(
     """Space and config of a trial of a run, its data root, the student's hash, and the run's preset."""
     from dataclasses import replace
 
+    from raysys.cluster.early_stopping import with_milestones
     from raysys.space.load import from_json
     from raysys.store.reader import read_run
 
@@ -171,7 +172,7 @@ def _repeated(
     records = {record.uid: record for record in snapshot.records()}
     if uid not in records:
         raise UsageError(f"{run} has no trial {uid}", f"it has {', '.join(records) or 'none'}")
-    config = records[uid].config
+    config = with_milestones(records[uid].config, snapshot.manifest)
     if seed is not None:
         config = replace(config, seed=seed)
     space, root = from_json(snapshot.manifest.space, trust_program), snapshot.manifest.dataset["root"]

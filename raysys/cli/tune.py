@@ -48,6 +48,13 @@ class Sampler(StrEnum):
     RANDOM = "random"
 
 
+class Scheduler(StrEnum):
+    """Which trials are stopped early."""
+
+    QUERY_ASHA = "query-asha"
+    NONE = "none"
+
+
 class Progress(StrEnum):
     """How a run tells how far it is."""
 
@@ -77,6 +84,12 @@ def tune(
     teacher_model: common.TeacherModel = None,
     time: Annotated[str | None, typer.Option(help="end softly after 90s, 30m, 8h")] = None,
     sampler: Annotated[Sampler, typer.Option(help="Optuna's sampler")] = Sampler.TPE,
+    scheduler: Annotated[
+        Scheduler | None,
+        typer.Option(
+            help="query-asha: at milestones, trials that lag are stopped [default: where budgets differ]"
+        ),
+    ] = None,
     concurrent: Annotated[int | None, typer.Option(min=1, help="trials at once [default: what fits]")] = None,
     cpus_per_trial: common.Cpus = None,
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial, e.g. 0.25")] = None,
@@ -141,12 +154,12 @@ def tune(
         max_failures=share,
         progress=progress.value,
     )
+    caps = (max_queries, max_cost)
     try:
         if resume is not None:
-            caps = (max_queries, max_cost)
             ended = _resume(path, machine, data_root, teacher_url, caps, extend, retry_failed, trust_program)
         else:
-            ended = _start(path, chosen, machine, seed, sampler, max_queries, max_cost, preset or "")
+            ended = _start(path, chosen, machine, seed, sampler, scheduler, caps, preset or "")
     except KeyboardInterrupt:
         output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(str(path))}")
         raise typer.Exit(130) from None
@@ -160,8 +173,8 @@ def _start(
     machine: "Machine",
     seed: int,
     sampler: Sampler,
-    max_queries: int | None,
-    max_cost: float | None,
+    scheduler: Scheduler | None,
+    caps: tuple[int | None, float | None],
     preset: str,
 ) -> "Ended":
     from raysys.cluster.experiment import start_run
@@ -173,8 +186,9 @@ def _start(
         machine,
         seed=seed,
         sampler=sampler.value,
-        max_queries=max_queries,
-        max_cost=max_cost,
+        scheduler=None if scheduler is None else scheduler.value,
+        max_queries=caps[0],
+        max_cost=caps[1],
         preset=preset,
         say=output.note,
     )
@@ -290,6 +304,7 @@ def _further(ended: "Ended", caps: "Mapping[str, float]") -> str:
 def _summary(path: Path, ended: "Ended", json: bool) -> None:
     """The front, what was spent, how it ended, and what to do next."""
     from raysys.cli.front import print_front
+    from raysys.records import TrialStatus
     from raysys.store.points import front_json, run_front
     from raysys.store.reader import read_run
 
@@ -317,6 +332,9 @@ def _summary(path: Path, ended: "Ended", json: bool) -> None:
         price = snapshot.manifest.price
         cost = f"; at {price:g} USD each: {snapshot.manifest.cost:,.2f} USD" if price else ""
         output.result(f"trials: {told}; queries charged: {snapshot.charged:,}, evaluation included{cost}")
+        if stopped := counts[TrialStatus.STOPPED]:
+            saved = f"{snapshot.unspent:,} queries of their budgets were not spent"
+            output.result(f"early stopping: {stopped} trial(s) were stopped, {saved}")
     for error, count in snapshot.failures().items():
         output.warning(f"{count} trial(s) failed: {error}", hint=f"raysys show {path}")
     for uid, note in snapshot.notes().items():

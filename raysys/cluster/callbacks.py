@@ -12,12 +12,22 @@ from raysys.records import Report, TrialStatus
 
 
 class Recorder(Callback):
-    """Writes what happens to the trials. Tune pickles callbacks: of this one nothing, it lives here only."""
+    """Writes what happens to the trials. Tune pickles callbacks: of this one nothing, it lives here only.
 
-    def __init__(self, book: RunBook, on_tick: Callable[[], None], on_end: Callable[[str], object]) -> None:
+    `stopped` says by uid why the scheduler stopped a trial: Tune asks it before it calls this.
+    """
+
+    def __init__(
+        self,
+        book: RunBook,
+        on_tick: Callable[[], None],
+        on_end: Callable[[str], object],
+        stopped: Mapping[str, str],
+    ) -> None:
         self._book = book
         self._on_tick = on_tick
         self._on_end = on_end
+        self._stopped = stopped
         self._ended: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -42,6 +52,9 @@ class Recorder(Callback):
             case "interrupted":
                 self._ended.add(uid)
                 self._book.troubled(uid, result["error"], result["exit_code"])
+            case None if uid in self._stopped:
+                self._ended.add(uid)
+                self._book.ended(uid, TrialStatus.STOPPED, error=self._stopped[uid])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial failed for good, after its retries; what its worker does after its end does not count."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from raysys.cluster import problem as problems
 from raysys.cluster.brakes import Ended
 from raysys.cluster.caps import check_caps, run_caps
+from raysys.cluster.early_stopping import plan_stopping
 from raysys.cluster.final import crash_recorded
 from raysys.cluster.lock import run_lock
 from raysys.cluster.machine import Machine, check_address, claim
@@ -21,6 +22,7 @@ from raysys.cluster.session import Session
 from raysys.data.datasets import Dataset
 from raysys.errors import CorruptRunError, ResumeError, UsageError
 from raysys.records import TrialRecord, TrialStatus
+from raysys.search.query_asha import SchedulerName
 from raysys.search.samplers import SamplerName
 from raysys.space.load import apply_overrides, from_json, to_json
 from raysys.space.schema import Space
@@ -40,13 +42,16 @@ def start_run(
     max_queries: int | None,
     max_cost: float | None,
     preset: str,
+    scheduler: SchedulerName | None = None,
     say: Callable[[str], None],
 ) -> Ended:
     """A new run. Raises UsageError before anything is written when it cannot be.
 
-    `preset` names the preset that made the space what it is, for the manifest; empty for none.
+    `preset` names the preset that made the space what it is, for the manifest; empty for none. `scheduler`:
+    see `plan_stopping`.
     """
     task = check_space(space)
+    chosen, milestones = plan_stopping(space, scheduler)
     problems.check_networks(space, task)
     dataset = problems.read_dataset(space, task, machine.data_root)
     problems.check_teacher(space, dataset)
@@ -68,6 +73,8 @@ def start_run(
         trials=space.trials,
         caps=caps,
         preset=preset,
+        scheduler=chosen,
+        milestones=milestones,
     )
     write_manifest(layout, manifest)
     with run_lock(layout), crash_recorded(layout):

@@ -67,9 +67,9 @@ def test_student(
 
 
 def _prune(layout: RunLayout, book: RunBook, kept: set[str]) -> None:
-    """Keep the students that are delivered, and the checkpoints of trials that have not ended."""
+    """Keep the students that are delivered, and the checkpoints of trials that may yet go on."""
     for uid, record in book.records.items():
         if record.status.ended and uid not in kept:
             shutil.rmtree(layout.students(uid), ignore_errors=True)
-        if record.status is TrialStatus.FINISHED:
+        if record.status in (TrialStatus.FINISHED, TrialStatus.STOPPED):
             shutil.rmtree(layout.checkpoints(uid), ignore_errors=True)

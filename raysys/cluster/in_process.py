@@ -82,6 +82,7 @@ def run_in_process(
         trials=1,
         caps={},
         preset=preset,
+        milestones=config.milestones,
     )
     write_manifest(layout, manifest)
     with (

@@ -27,7 +27,7 @@ TEACHER_GPUS = 0.1
 
 @contextmanager
 def ray_session(address: str, log: Path) -> Iterator[None]:
-    """Ray at `address` (`local` starts one for this process), telling `log` what it has to tell.
+    """Ray at `address` (`local` starts one for this process); it and this driver tell `log` what they do.
 
     Raises UnreachableError.
     """
@@ -44,14 +44,19 @@ def ray_session(address: str, log: Path) -> Iterator[None]:
         raise UnreachableError(
             f"no Ray cluster at {address}", str(error), "start one, or use --address local"
         ) from error
-    told = logging.getLogger("ray")
+    told, own = logging.getLogger("ray"), logging.getLogger("raysys")
     handler = logging.FileHandler(log)
-    told.handlers = [handler]
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    told.handlers, level = [handler], own.level
+    own.addHandler(handler)
+    own.setLevel(min(own.getEffectiveLevel(), logging.INFO))
     try:
         yield
     finally:
         ray.shutdown()
         told.handlers = []
+        own.removeHandler(handler)
+        own.setLevel(level)
         handler.close()
 
 

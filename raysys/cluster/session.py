@@ -12,6 +12,7 @@ from raysys.cluster import problem as problems
 from raysys.cluster.brakes import Brakes, Ended
 from raysys.cluster.callbacks import Recorder, RunStopper
 from raysys.cluster.caps import most_queries
+from raysys.cluster.early_stopping import extras, replayed, with_milestones
 from raysys.cluster.final import finish
 from raysys.cluster.http_teacher import reconcile
 from raysys.cluster.machine import Machine
@@ -27,11 +28,13 @@ from raysys.data.datasets import Dataset
 from raysys.errors import RaysysError, ResumeError, UnreachableError
 from raysys.records import EVALUATION, EvalSet, TrialRecord
 from raysys.search.study_searcher import StudySearcher, Suggestion
+from raysys.search.tune_scheduler import TuneScheduler
 from raysys.search.tune_searcher import TuneSearcher
 from raysys.seeding import trial_seed
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
-from raysys.store.manifest import Manifest, write_manifest
+from raysys.store.manifest import NO_SCHEDULER, Manifest, write_manifest
+from raysys.store.reader import read_run
 from raysys.store.writer import RunWriter
 from raysys.teacher.actor import ActorOracle, Handle, answer, start_teacher
 
@@ -140,6 +143,7 @@ class Session:
                 if known
                 else problems.complete_config(space, dict(suggestion.values), suggestion.uid, seed)
             )
+            config = with_milestones(config, manifest)
             book.suggested(config)
             return asdict(config)
 
@@ -153,12 +157,20 @@ class Session:
             self._layout,
             self._trainable(problem, teacher, val),
             searcher,
+            self._scheduler(),
             concurrent,
             book,
             brakes,
             self._progress(book, problem),
             on_end=teacher.close.remote,
         )
+
+    def _scheduler(self) -> TuneScheduler | None:
+        """Early stopping, where the run has it, that knows what earlier sessions saw."""
+        manifest = self._manifest
+        if manifest.scheduler == NO_SCHEDULER:
+            return None
+        return TuneScheduler(replayed(read_run(self._layout)), manifest.score, extras(manifest))
 
     def _trainable(self, problem: Problem, teacher: Handle, val: EvalSet) -> Any:
         each = self._space.resources
@@ -215,6 +227,7 @@ def _fit(
     layout: RunLayout,
     trial: Any,
     searcher: TuneSearcher,
+    scheduler: TuneScheduler | None,
     concurrent: int,
     book: RunBook,
     brakes: Brakes,
@@ -225,13 +238,17 @@ def _fit(
     tuner = tune.Tuner(
         trial,
         tune_config=tune.TuneConfig(
-            search_alg=searcher, num_samples=-1, max_concurrent_trials=concurrent, reuse_actors=True
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=-1,
+            max_concurrent_trials=concurrent,
+            reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name=f"session-{int(time.time())}",
             storage_path=str(layout.tune),
             verbose=0,
-            callbacks=[Recorder(book, progress, on_end)],
+            callbacks=[Recorder(book, progress, on_end, scheduler.reasons if scheduler else {})],
             stop=RunStopper(brakes.reason),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),

@@ -33,3 +33,15 @@ def knee(costs: Floats) -> int | None:
     towards_ideal = 1 - scaled.sum(axis=1)  # the chord joins (0, 1) and (1, 0)
     best = int(towards_ideal.argmax())
     return best if towards_ideal[best] > 1e-12 else None
+
+
+def layers(costs: Floats) -> npt.NDArray[np.int64]:
+    """Which front each row of `costs` (n, m) is on, once those before it are taken away: int64 (n,).
+
+    0 is the front itself; rows with NaN come after all others (Goldberg 1989, non-dominated sorting).
+    """
+    layer = np.full(len(costs), len(costs), dtype=np.int64)
+    finite = np.flatnonzero(np.isfinite(costs).all(axis=1))
+    if len(finite):
+        layer[finite] = moocore.pareto_rank(costs[finite])
+    return layer

@@ -20,6 +20,9 @@ SCHEMA_VERSION = 1
 NO_SAMPLER = "none"
 """`sampler` of a run that is one trial of `raysys trial`: nothing was searched."""
 
+NO_SCHEDULER = "none"
+"""`scheduler` of a run whose trials all go on to their end."""
+
 
 class RunState(StrEnum):
     """Life of a run: `running` until the driver writes how it ended.
@@ -62,7 +65,10 @@ class Manifest(BaseModel):
     reference: Reference
     seed: int
     sampler: str
-    scheduler: str = "none"
+    scheduler: str = NO_SCHEDULER
+    milestones: tuple[int, ...] = Field(
+        (), description="queries at which trials report what they would deliver there, and are judged"
+    )
     trials: int = Field(ge=0, description="planned trials")
     caps: dict[str, float] = {}
     versions: dict[str, str] = {}

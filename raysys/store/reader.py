@@ -49,6 +49,12 @@ class Snapshot:
         trials = told.group_by("uid").aggregate([("queries", "max")])
         return max(self.manifest.charged, int(pc.sum(trials["queries_max"], min_count=0).as_py()))
 
+    @property
+    def unspent(self) -> int:
+        """What early stopping saved: the budgets of the trials that were stopped, less their queries."""
+        stopped = [record for record in self.records() if record.status is TrialStatus.STOPPED]
+        return sum(int(record.config.options["query_budget"]) - record.queries for record in stopped)
+
     def failures(self) -> dict[str, int]:
         """First lines of the failed trials' errors, the most frequent first, with how often each came."""
         rows = self.trials.select(["status", "error"]).to_pylist()

@@ -29,7 +29,7 @@ def result(**last: Any) -> dict[str, Any]:
 
 
 def test_a_worker_that_dies_after_its_trials_end_takes_nothing_back(book: RunBook) -> None:
-    recorder = Recorder(book, lambda: None, lambda uid: None)
+    recorder = Recorder(book, lambda: None, lambda uid: None, {})
     recorder.on_trial_start(0, [TRIAL], TRIAL)
     recorder.on_trial_result(
         1, [TRIAL], TRIAL, result(status="finished", note="one class", weights_sha256="ab")
@@ -46,7 +46,7 @@ def test_a_worker_that_dies_after_its_trials_end_takes_nothing_back(book: RunBoo
 
 
 def test_a_trial_that_never_ended_fails_with_its_worker(book: RunBook) -> None:
-    recorder = Recorder(book, lambda: None, lambda uid: None)
+    recorder = Recorder(book, lambda: None, lambda uid: None, {})
     recorder.on_trial_start(0, [TRIAL], TRIAL)
     recorder.on_trial_result(1, [TRIAL], TRIAL, result())
     recorder.on_trial_error(2, [TRIAL], TRIAL)
@@ -55,7 +55,7 @@ def test_a_trial_that_never_ended_fails_with_its_worker(book: RunBook) -> None:
 
 
 def test_trouble_that_is_not_the_trials_ends_the_run_and_leaves_the_trial_to_a_resume(book: RunBook) -> None:
-    recorder = Recorder(book, lambda: None, lambda uid: None)
+    recorder = Recorder(book, lambda: None, lambda uid: None, {})
     recorder.on_trial_start(0, [TRIAL], TRIAL)
     trouble = {"uid": "u00000", "reports": [], "status": "interrupted", "error": "no teacher", "exit_code": 6}
     recorder.on_trial_result(1, [TRIAL], TRIAL, trouble)

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ _MODELS = (
     ),
     *(schema.IntRange, schema.FloatRange, schema.Categorical),
 )
-_KEYS = {field for model in _MODELS for field in model.model_fields}
+_KEYS = {field for model in _MODELS for field in model.model_fields} | set(schema.Limits.__annotations__)
 
 
 def _folder() -> Path:
@@ -56,26 +57,35 @@ def load_space(name_or_path: str | os.PathLike[str]) -> Space:
 
     A relative path to the teacher's weights or program is taken from the file's folder.
     """
-    text = os.fspath(name_or_path)
-    if text.endswith((".yaml", ".yml")) or os.sep in text:
-        path = Path(text)
-    elif text in space_names():
-        path = _folder() / f"{text}.yaml"
-    else:
-        near = nearest(text, space_names())
-        raise SpaceError(
-            f"unknown space {text!r}",
-            f"known: {', '.join(space_names())}",
-            f"{near}   (raysys spaces)".strip(),
-        )
+    path = _file(name_or_path)
     document = yaml_file.read(path)
     space = _validate(document.data, document)
-    try:
+    with told_with_line(path, "smoke"):
         smoke(space)
-    except SpaceError as error:
-        line, _ = document.locate(["smoke"])
-        raise SpaceError(f"{document.name}:{line}: {error.what}", error.why, error.hint) from None
     return _anchor(space, path.resolve().parent)
+
+
+def _file(name_or_path: str | os.PathLike[str]) -> Path:
+    text = os.fspath(name_or_path)
+    if text.endswith((".yaml", ".yml")) or os.sep in text:
+        return Path(text)
+    if text in space_names():
+        return _folder() / f"{text}.yaml"
+    near = nearest(text, space_names())
+    raise SpaceError(
+        f"unknown space {text!r}", f"known: {', '.join(space_names())}", f"{near}   (raysys spaces)".strip()
+    )
+
+
+@contextmanager
+def told_with_line(name_or_path: str | os.PathLike[str], *key: str) -> Iterator[None]:
+    """What is refused within is told with the space's file, and the line of that key in it."""
+    try:
+        yield
+    except UsageError as error:
+        document = yaml_file.read(_file(name_or_path))
+        line, _ = document.locate(key)
+        raise SpaceError(f"{document.name}:{line}: {error.what}", error.why, error.hint) from None
 
 
 def _anchor(space: Space, folder: Path) -> Space:

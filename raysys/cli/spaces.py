@@ -16,12 +16,18 @@ def spaces(
     preset: common.Preset = None,
     method: common.Method = None,
     response: common.ResponseKind = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of a space file, for editors.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the spaces, or show one: parameters, ranges, conditions, defaults, objectives, presets.
 
     With a preset or another method it is shown as `raysys tune` would search it then.
     """
+    if schema:
+        _print_schema()
+        return
     from raysys.space.load import load_space, space_names, told_with_line
 
     changed = bool(preset or method or response)
@@ -46,6 +52,12 @@ def spaces(
         output.print_json(_as_json(space))
     else:
         _show(space)
+
+
+def _print_schema() -> None:
+    from raysys.cluster.space_schema import space_schema
+
+    output.print_json(space_schema(), indent=2)
 
 
 def _list(spaces: "list[Space]", json: bool) -> None:

@@ -159,7 +159,7 @@ class _Parameter(Strict):
     """
 
     option: str | None = Field(None, description="the method's option that it sets; none for its own name")
-    when: dict[str, Scalar | list[Scalar]] = Field(
+    when: dict[str, Scalar | Annotated[list[Scalar], Field(min_length=1)]] = Field(
         {}, description="searched only where these parameters or options have this value, or one of a list"
     )
 
@@ -270,7 +270,9 @@ class Space(Strict):
     )
     student: str = Field(description="the network that a trial trains")
     method: str = Field("ideal", description="how a trial finds what to ask")
-    response: Literal["hard", "soft"] = Field("hard", description="the teacher tells labels, or probabilities")
+    response: Literal["hard", "soft"] = Field(
+        "hard", description="the teacher tells labels, or probabilities"
+    )
     objectives: list[Objective] = Field(
         [
             Objective(name="val_accuracy", direction="maximize"),
@@ -280,7 +282,8 @@ class Space(Strict):
         description="val_accuracy (or agreement) up, queries down, and seconds down if that counts too",
     )
     limits: Limits = Field(
-        Limits(), description="by objective: a trial below (queries, seconds: above) is not on the final front"
+        Limits(),
+        description="by objective: a trial below (queries, seconds: above) is not on the final front",
     )
     options: dict[str, Scalar] = Field(
         {}, description="the method's options that are fixed; others take the method's default"

@@ -49,7 +49,8 @@ def tracked(*patterns: str) -> set[str]:
 def test_the_wheel_holds_code_spaces_and_dashboard(wheel: Path) -> None:
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert held == tracked(
-        "raysys/**/*.py", "dashboard/**/*.py", "search_spaces/*.py", "search_spaces/*.yaml"
+        *("raysys/**/*.py", "dashboard/**/*.py"),
+        *("search_spaces/*.py", "search_spaces/*.yaml", "search_spaces/space.schema.json"),
     )
 
 

@@ -68,7 +68,8 @@ def chosen_space(
         raise UsageError("no space given", hint="use --space NAME; raysys spaces lists them")
     space = load.load_space(name)
     if preset is not None:
-        space = with_preset(space, preset)
+        with load.told_with_line(name, "presets", preset):
+            space = with_preset(space, preset)
         if (method := flags.get("method") or space.method) != space.method:
             raise UsageError(
                 f"preset {preset} is of method {space.method}, not of {method}",

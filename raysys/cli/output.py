@@ -42,9 +42,9 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"
 
 
-def print_json(data: object) -> None:
-    """Print `data` as one JSON object on one line of stdout. NaN is refused: JSON has none."""
-    sys.stdout.write(json.dumps(data, allow_nan=False) + "\n")
+def print_json(data: object, indent: int | None = None) -> None:
+    """Print `data` as one JSON object on stdout, on one line unless indented. NaN is refused."""
+    sys.stdout.write(json.dumps(data, allow_nan=False, indent=indent) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:

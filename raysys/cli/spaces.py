@@ -16,13 +16,19 @@ def spaces(
     preset: common.Preset = None,
     method: common.Method = None,
     response: common.ResponseKind = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of a space file, for editors.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the spaces, or show one: parameters, ranges, conditions, defaults, objectives, presets.
 
     With a preset or another method it is shown as `raysys tune` would search it then.
     """
-    from raysys.space.load import load_space, space_names
+    if schema:
+        _print_schema()
+        return
+    from raysys.space.load import load_space, space_names, told_with_line
 
     changed = bool(preset or method or response)
     if name is None and changed:
@@ -40,11 +46,18 @@ def spaces(
     if changed:  # presets are of the space as it was
         space = space.model_copy(update={"presets": {}})
     for one in space.presets:
-        check_space(with_preset(space, one))
+        with told_with_line(name, "presets", one):
+            check_space(with_preset(space, one))
     if json:
         output.print_json(_as_json(space))
     else:
         _show(space)
+
+
+def _print_schema() -> None:
+    from raysys.cluster.space_schema import space_schema
+
+    output.print_json(space_schema(), indent=2)
 
 
 def _list(spaces: "list[Space]", json: bool) -> None:
@@ -78,12 +91,14 @@ def _show(space: "Space") -> None:
     teacher, most = space.teacher, most_held_out(space)
     held_out = "" if most is None else f", at most {most:,} held-out images"
     objectives = ", ".join(f"{one.direction} {one.name}" for one in space.objectives)
+    limits = _limits(space)
     output.result(
         f"{space.name}: {space.description}",
         f"dataset     {space.dataset}{held_out}",
         f"teacher     {_source(teacher)}, {space.response} labels",
         f"student     {space.student}, method {described(space.method)}",
         f"objectives  {objectives}",
+        *([f"limits      {limits}"] if limits else []),
         f"trials      {space.trials}",
         "",
     )
@@ -109,6 +124,12 @@ def _show(space: "Space") -> None:
     for preset, overrides in space.presets.items():
         values = ", ".join(f"{key}={_text(value)}" for key, value in overrides.items())
         output.result("", f"preset {preset}: {values}")
+
+
+def _limits(space: "Space") -> str:
+    """What a trial must reach, as `val_accuracy >= 0.6, queries <= 4000`."""
+    signs = {one.name: ">=" if one.direction == "maximize" else "<=" for one in space.objectives}
+    return ", ".join(f"{name} {signs[name]} {limit}" for name, limit in space.limits.items())  # type: ignore[index]
 
 
 def _source(teacher: "TeacherSpec") -> str:

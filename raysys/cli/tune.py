@@ -3,7 +3,7 @@
 import shlex
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from raysys.cluster.brakes import Ended
     from raysys.cluster.machine import Machine
     from raysys.space.schema import Space
-
-DRY_RUN_CONFIGS = 5
 
 WITH_RESUME = (
     *(
@@ -140,7 +138,11 @@ def tune(
         if print_config:
             return _print_config(chosen)
         if dry_run:
-            return _dry_run(chosen, seed, sampler, max_queries, max_cost, path)
+            from raysys.cli.dry_run import show_plan
+            from raysys.cluster.caps import run_caps
+
+            asked = run_caps(chosen, max_queries, max_cost)
+            return show_plan(chosen, path, seed, sampler.value, asked, concurrent, address, json)
 
     from raysys.cluster.machine import Machine
     from raysys.teacher.training import default_cache_dir
@@ -247,49 +249,6 @@ def _print_config(space: "Space") -> None:
     from raysys.space.load import to_json
 
     output.result(yaml.safe_dump(to_json(space), sort_keys=False, allow_unicode=True).rstrip())
-
-
-def _dry_run(
-    space: "Space",
-    seed: int,
-    sampler: Sampler,
-    max_queries: int | None,
-    max_cost: float | None,
-    path: Path,
-) -> None:
-    """Print what a run would do; nothing is written and no Ray is started."""
-    from raysys.cluster.caps import run_caps, told
-    from raysys.cluster.plan import budget_range, most_held_out
-    from raysys.search.study_searcher import StudySearcher
-
-    study = StudySearcher(space, sampler.value, seed)
-    samples = [study.ask() for _ in range(min(DRY_RUN_CONFIGS, space.trials))]
-    keys = list(dict.fromkeys(key for sample in samples for key in sample.values))
-    columns = ("parameter", *(sample.uid for sample in samples))
-    output.table(columns, [(key, *(_cell(s.values.get(key)) for s in samples)) for key in keys])
-    low, high = budget_range(space)
-    worst = space.trials * high
-    most = most_held_out(space)
-    held_out = "the held-out images" if most is None else f"at most {most:,} held-out images"
-    output.result(
-        f"{space.trials} trials of {low:,} to {high:,} queries each:"
-        f" at most {worst:,} queries, and {held_out} once"
-    )
-    if space.price:
-        cost = (worst + (most or 0)) * space.price
-        without = "" if most else ", held-out images not counted"
-        output.result(f"at {space.price:g} USD a query: at most {cost:,.2f} USD{without}")
-    if caps := run_caps(space, max_queries, max_cost):
-        output.result(f"the run's cap: {told(caps)}, all included")
-    held = space.resources
-    output.result(
-        f"each trial holds {held.cpus_per_trial:g} CPU and {held.gpus_per_trial:g} GPU",
-        f"results would go to {path}; nothing was written",
-    )
-
-
-def _cell(value: Any) -> Any:
-    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _further(ended: "Ended", caps: "Mapping[str, float]") -> str:

@@ -12,7 +12,9 @@ from raysys.space.load import apply_overrides, for_method
 from raysys.space.schema import Space
 
 OBJECTIVES = [{(name, "maximize"), ("queries", "minimize")} for name in TESTED]
-"""What a search can be about."""
+"""What a search can be about; `SECONDS` may be a third."""
+
+SECONDS = ("seconds", "minimize")
 
 SYNTHETIC_IMAGES = 1000
 """Held-out images that are made where a space does not say how many."""
@@ -29,10 +31,10 @@ def check_space(space: Space) -> Task:
     DataError for an unknown data set.
     """
     task = _task(space)
-    if {(one.name, one.direction) for one in space.objectives} not in OBJECTIVES:
+    if {(one.name, one.direction) for one in space.objectives} - {SECONDS} not in OBJECTIVES:
         raise SpaceError(
             f"space {space.name}: objectives: only val_accuracy or agreement up, and queries down",
-            "fronts and hypervolume are of these two",
+            "fronts and hypervolume are of these two; seconds down may be a third",
             f"leave out the key objectives, or write {AGREEMENT_LINE}",
         )
     if space.dataset == SYNTHETIC:
@@ -43,6 +45,13 @@ def check_space(space: Space) -> Task:
             parse_options(space.method, {**space.options, **values}).check_task(task)
         except UsageError as error:
             raise SpaceError(f"space {space.name}: {what}: {error.what}", error.why, error.hint) from None
+    smallest, _ = budget_range(space)
+    if (most := space.limits.get("queries", smallest)) < smallest:
+        raise SpaceError(
+            f"space {space.name}: limits.queries: no trial can stay within {most:,} queries",
+            f"the smallest query budget is {smallest:,}",
+            f"raise the limit to {smallest} or more, or lower query_budget",
+        )
     return task
 
 

@@ -3,16 +3,18 @@
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 import raysys
 from raysys.errors import SpaceError, UsageError, nearest
 from raysys.records import Scalar
-from raysys.space import schema, yaml_file
+from raysys.space import yaml_file
 from raysys.space.schema import Point, Space
 
 SETTINGS = frozenset(Space.model_fields) - {
@@ -25,20 +27,15 @@ SETTINGS = frozenset(Space.model_fields) - {
 }
 """Keys of a space that an override may set; any other key is a parameter or an option of the method."""
 
-_MODELS = (
-    *(
-        Space,
-        schema.TeacherSpec,
-        schema.HttpSpec,
-        schema.Recipe,
-        schema.OwnTask,
-        schema.Objective,
-        schema.Resources,
-        Point,
-    ),
-    *(schema.IntRange, schema.FloatRange, schema.Categorical),
-)
-_KEYS = {field for model in _MODELS for field in model.model_fields}
+_MAPPING = "should be a mapping of keys"
+_MESSAGES = {
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": f"{_MAPPING}, such as {{type: int, low: 1, high: 9}}",
+    "union_tag_not_found": "has no type: int, float or categorical",
+    "string_pattern_mismatch": "should be letters, digits, '.', '_' and '-'",
+}
+"""What pydantic says for programmers, by the type of the error."""
 
 
 def _folder() -> Path:
@@ -56,26 +53,35 @@ def load_space(name_or_path: str | os.PathLike[str]) -> Space:
 
     A relative path to the teacher's weights or program is taken from the file's folder.
     """
-    text = os.fspath(name_or_path)
-    if text.endswith((".yaml", ".yml")) or os.sep in text:
-        path = Path(text)
-    elif text in space_names():
-        path = _folder() / f"{text}.yaml"
-    else:
-        near = nearest(text, space_names())
-        raise SpaceError(
-            f"unknown space {text!r}",
-            f"known: {', '.join(space_names())}",
-            f"{near}   (raysys spaces)".strip(),
-        )
+    path = _file(name_or_path)
     document = yaml_file.read(path)
     space = _validate(document.data, document)
-    try:
+    with told_with_line(path, "smoke"):
         smoke(space)
-    except SpaceError as error:
-        line, _ = document.locate(["smoke"])
-        raise SpaceError(f"{document.name}:{line}: {error.what}", error.why, error.hint) from None
     return _anchor(space, path.resolve().parent)
+
+
+def _file(name_or_path: str | os.PathLike[str]) -> Path:
+    text = os.fspath(name_or_path)
+    if text.endswith((".yaml", ".yml")) or os.sep in text:
+        return Path(text)
+    if text in space_names():
+        return _folder() / f"{text}.yaml"
+    near = nearest(text, space_names())
+    raise SpaceError(
+        f"unknown space {text!r}", f"known: {', '.join(space_names())}", f"{near}   (raysys spaces)".strip()
+    )
+
+
+@contextmanager
+def told_with_line(name_or_path: str | os.PathLike[str], *key: str) -> Iterator[None]:
+    """What is refused within is told with the space's file, and the line of that key in it."""
+    try:
+        yield
+    except UsageError as error:
+        document = yaml_file.read(_file(name_or_path))
+        line, _ = document.locate(key)
+        raise SpaceError(f"{document.name}:{line}: {error.what}", error.why, error.hint) from None
 
 
 def _anchor(space: Space, folder: Path) -> Space:
@@ -238,19 +244,52 @@ def _explain(failure: ValidationError, document: yaml_file.Document | None, sour
     """The first thing that is wrong, with its file, line and key."""
     errors = failure.errors()
     first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
-    path = [*first["loc"], *first.get("ctx", {}).get("path", ())]
+    path = [*first["loc"]]
+    message = _message(first)
+    if path[-1:] == ["[key]"]:
+        path, message = path[:-2], "a key should be text, in quotes"
+    elif any(error["loc"] == (*path[:-1], "bool") for error in errors):  # one error for each type of a Scalar
+        path, message = path[:-1], "should be a number, a text, true or false"
+    if path[:1] == ["parameters"] and path[2:]:
+        del path[2]  # the parameter's type, which stands nowhere in the file
+    path += first.get("ctx", {}).get("path", ())
     if document is None:
         where, key = source, ".".join(str(part) for part in path)
     else:
         line, key = document.locate(path)
         where = f"{document.name}:{line}"
     if first["type"] == "extra_forbidden":
-        return SpaceError(f"{where}: unknown key {key}", hint=nearest(str(path[-1]), _KEYS))
+        known = _known(first["loc"][:-1])
+        return SpaceError(
+            f"{where}: unknown key {key}", f"known: {', '.join(known)}", nearest(str(path[-1]), known)
+        )
     if first["type"] == "missing":
         return SpaceError(f"{where}: key {key} is missing")
-    got = f", not {first['input']!r}" if first["type"] != "space" and _is_short(first["input"]) else ""
-    return SpaceError(f"{where}: {key}: {first['msg'].removeprefix('Input ')}{got}")
+    return SpaceError(f"{where}: {key}: {message}{_got(first)}")
 
 
-def _is_short(value: Any) -> bool:
-    return isinstance(value, int | float | str | None)
+def _message(error: ErrorDetails) -> str:
+    told = error["msg"].removeprefix("Input ").removeprefix("List ").replace(" after validation", "")
+    return _MESSAGES.get(error["type"], told)
+
+
+def _got(error: ErrorDetails) -> str:
+    """What stands there instead, if it is short and not told already."""
+    value = error["input"]
+    if error["type"] == "space" or "should have" in error["msg"] or isinstance(value, dict | list):
+        return ""
+    return f", not {json.dumps(value) if value is None or isinstance(value, bool) else repr(value)}"
+
+
+def _known(path: tuple[int | str, ...]) -> list[str]:
+    """The keys that a space may have where pydantic says that one is unknown."""
+    whole = Space.model_json_schema()
+    node = whole
+    for part in path:
+        if "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+        else:
+            node = node.get("properties", {}).get(part) or node.get("items") or node["additionalProperties"]
+        node = next((one for one in node.get("anyOf", ()) if "$ref" in one), node)
+        node = whole["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+    return list(node["properties"])

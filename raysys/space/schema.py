@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
 from raysys.errors import nearest
 from raysys.records import Scalar
@@ -29,12 +30,12 @@ class Recipe(Strict):
 
     epochs: int = Field(ge=1, description="passes over the training set")
     batch_size: int = Field(128, ge=1, description="images per step")
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd has Nesterov's momentum")
     lr: float = Field(0.1, gt=0, description="peak learning rate")
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: float = Field(5e-4, ge=0, description="the optimizer's weight decay")
     augment: float = Field(0.0, ge=0, le=1, description="strength of the label-safe augmentation")
-    schedule: Literal["cosine", "constant"] = "cosine"
-    seed: int = Field(0, ge=0)
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="how the learning rate falls")
+    seed: int = Field(0, ge=0, description="seed of its weights and batches")
 
 
 KIND_KEYS = ("architecture", "recipe", "weights", "program", "http")
@@ -87,14 +88,14 @@ class TeacherSpec(Strict):
     channel, of pixels in [0, 1]) normalise inside the model; None leaves that to the data set's own.
     """
 
-    architecture: str | None = None
-    recipe: Recipe | None = None
-    weights: str | None = None
-    mean: list[float] | None = None
-    std: list[float] | None = None
-    program: str | None = None
+    architecture: str | None = Field(None, description="the network; with recipe or weights")
+    recipe: Recipe | None = Field(None, description="how it is trained here, once: it is cached")
+    weights: str | None = Field(None, description="safetensors, or a checkpoint of tensors; from this file")
+    mean: list[float] | None = Field(None, description="a number a channel, taken from pixels in [0, 1]")
+    std: list[float] | None = Field(None, description="a number a channel, that pixels are divided by")
+    program: str | None = Field(None, description="a torch.export file (.pt2); from this file")
     trusted: bool = Field(False, description="the file may be unpickled; only for files you made yourself")
-    http: HttpSpec | None = None
+    http: HttpSpec | None = Field(None, description="a server that is asked for its answers")
     replicas: int = Field(1, ge=1, le=64, description="copies of the network, spread over the cluster")
     top_k: int | None = Field(None, ge=1, description="soft: only the k largest probabilities are told")
     decimals: int | None = Field(None, ge=0, le=7, description="soft: probabilities are rounded")
@@ -114,23 +115,40 @@ class TeacherSpec(Strict):
 class OwnTask(Strict):
     """A data set of your own: images become `image_shape` (channels, height, width)."""
 
-    image_shape: list[int] = Field(min_length=3, max_length=3)
-    num_classes: int = Field(ge=2)
+    image_shape: list[PositiveInt] = Field(
+        min_length=3, max_length=3, description="[channels, height, width]; images are resized to it"
+    )
+    num_classes: int = Field(ge=2, description="classes that the teacher tells apart")
     flip: bool = Field(False, description="a mirrored image keeps its class")
 
 
 class Objective(Strict):
     """One objective of the search."""
 
-    name: Literal["val_accuracy", "agreement", "queries", "seconds"]
-    direction: Literal["maximize", "minimize"]
+    name: Literal["val_accuracy", "agreement", "queries", "seconds"] = Field(
+        description="val_accuracy or agreement, and queries; seconds may be the third"
+    )
+    direction: Literal["maximize", "minimize"] = Field(
+        description="maximize val_accuracy and agreement, minimize queries and seconds"
+    )
+
+
+class Limits(TypedDict, total=False):
+    """What a trial must reach: at least what is maximised, at most what is minimised."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[misc]
+
+    val_accuracy: Annotated[float, Field(ge=0, lt=1, description="the least val accuracy")]
+    agreement: Annotated[float, Field(ge=0, lt=1, description="the least agreement with the teacher")]
+    queries: Annotated[int, Field(ge=1, description="the most queries of a trial")]
+    seconds: Annotated[float, Field(gt=0, description="the most seconds of a trial")]
 
 
 class Resources(Strict):
     """What one trial holds while it runs."""
 
-    cpus_per_trial: float = Field(1.0, ge=0)
-    gpus_per_trial: float = Field(0.0, ge=0)
+    cpus_per_trial: float = Field(1.0, ge=0, description="CPUs, which are also its threads")
+    gpus_per_trial: float = Field(0.0, ge=0, description="GPUs; a share lets several trials have one")
 
 
 class _Parameter(Strict):
@@ -140,8 +158,10 @@ class _Parameter(Strict):
     active only `when` each named parameter (or fixed option) has the given value, or one of a list.
     """
 
-    option: str | None = None
-    when: dict[str, Scalar | list[Scalar]] = {}
+    option: str | None = Field(None, description="the method's option that it sets; none for its own name")
+    when: dict[str, Scalar | Annotated[list[Scalar], Field(min_length=1)]] = Field(
+        {}, description="searched only where these parameters or options have this value, or one of a list"
+    )
 
     def allows(self, key: str, value: Scalar) -> bool:
         """True when `key` = `value` meets the condition on `key`, if there is one."""
@@ -154,11 +174,11 @@ class _Parameter(Strict):
 class IntRange(_Parameter):
     """An integer in [low, high], on a grid of `step` from `low`, or drawn on a log scale."""
 
-    type: Literal["int"]
-    low: int
-    high: int
-    step: int = Field(1, ge=1)
-    log: bool = False
+    type: Literal["int"] = Field(description="an integer")
+    low: int = Field(description="the smallest value")
+    high: int = Field(description="the largest value")
+    step: int = Field(1, ge=1, description="low, low + step, ..., high")
+    log: bool = Field(False, description="drawn on a log scale; needs low > 0")
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -179,11 +199,11 @@ class IntRange(_Parameter):
 class FloatRange(_Parameter):
     """A number in [low, high], on a grid of `step` from `low`, or drawn on a log scale."""
 
-    type: Literal["float"]
-    low: float
-    high: float
-    step: float | None = Field(None, gt=0)
-    log: bool = False
+    type: Literal["float"] = Field(description="a number")
+    low: float = Field(description="the smallest value")
+    high: float = Field(description="the largest value")
+    step: float | None = Field(None, gt=0, description="low, low + step, ..., high; none for any number")
+    log: bool = Field(False, description="drawn on a log scale; needs low > 0 and no step")
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -206,8 +226,8 @@ class FloatRange(_Parameter):
 class Categorical(_Parameter):
     """One of a list of values."""
 
-    type: Literal["categorical"]
-    choices: list[Scalar] = Field(min_length=1)
+    type: Literal["categorical"] = Field(description="one of a list")
+    choices: list[Scalar] = Field(min_length=1, description="the values, each once")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -231,40 +251,59 @@ Parameter = Annotated[IntRange | FloatRange | Categorical, Field(discriminator="
 class Point(Strict):
     """A configuration to evaluate first. Active parameters that `values` leaves out are drawn."""
 
-    label: str = ""
-    values: dict[str, Scalar]
+    label: str = Field("", description="what it is called in lists")
+    values: dict[str, Scalar] = Field(description="values of searched parameters")
 
 
 class Space(Strict):
     """A search: everything `raysys tune` needs to know but its budget of trials and machines."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    description: str = ""
-    dataset: str
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="letters, digits, '.', '_' and '-'; runs are named after it",
+    )
+    description: str = Field("", description="a line for raysys spaces")
+    dataset: str = Field(description="a shipped data set, a folder below the data root, or synthetic")
     task: OwnTask | None = Field(None, description="what images of your own are; none for a shipped data set")
-    teacher: TeacherSpec
-    student: str
-    method: str = "ideal"
-    response: Literal["hard", "soft"] = "hard"
+    teacher: TeacherSpec = Field(
+        description="architecture and recipe, architecture and weights, program, or http"
+    )
+    student: str = Field(description="the network that a trial trains")
+    method: str = Field("ideal", description="how a trial finds what to ask")
+    response: Literal["hard", "soft"] = Field(
+        "hard", description="the teacher tells labels, or probabilities"
+    )
     objectives: list[Objective] = Field(
         [
             Objective(name="val_accuracy", direction="maximize"),
             Objective(name="queries", direction="minimize"),
         ],
         min_length=1,
+        description="val_accuracy (or agreement) up, queries down, and seconds down if that counts too",
     )
-    limits: dict[str, float] = {}
-    options: dict[str, Scalar] = {}
-    parameters: dict[str, Parameter]
-    points: list[Point] = []
-    trials: int = Field(ge=1)
+    limits: Limits = Field(
+        Limits(),
+        description="by objective: a trial below (queries, seconds: above) is not on the final front",
+    )
+    options: dict[str, Scalar] = Field(
+        {}, description="the method's options that are fixed; others take the method's default"
+    )
+    parameters: dict[str, Parameter] = Field(description="what is searched: options of the method")
+    points: list[Point] = Field([], description="configurations to try first")
+    trials: int = Field(ge=1, description="trials of a run")
     price: float = Field(0.0, ge=0, description="USD that one query costs")
     held_out: int | None = Field(
         None, ge=4, description="most held-out images (val and test) that the teacher is asked; none for all"
     )
-    resources: Resources = Resources()
+    resources: Resources = Field(Resources(), description="what one trial holds while it runs")
     smoke: dict[str, Any] = Field({}, description="overrides that make the search end in minutes")
     presets: dict[str, dict[str, Any]] = Field({}, description="overrides by name, for --preset")
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _without_none(cls, limits: Any) -> Any:
+        """An override takes a limit away by setting it to null."""
+        return {k: v for k, v in limits.items() if v is not None} if isinstance(limits, dict) else limits
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -298,6 +337,9 @@ class Space(Strict):
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise refuse(f"objective {name} is given twice", "objectives", index)
+        for limit in self.limits:
+            if limit not in names:
+                raise refuse(f"is no objective of this space: {', '.join(names)}", "limits", limit)
 
     def _check_options(self) -> None:
         """Refuse two sources of one option, unless their conditions exclude each other."""

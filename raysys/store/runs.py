@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from pyarrow.fs import FileSelector
+from pyarrow.fs import FileInfo, FileSelector
 
 from raysys.errors import CorruptRunError, UsageError
 from raysys.records import TrialStatus
@@ -43,6 +43,17 @@ def discover(storage: str | Path) -> list[RunSummary]:
 
 def run_layouts(storage: str | Path) -> list[RunLayout]:
     """The layouts of the runs in a storage, by name. Raises UsageError when it does not exist."""
+    return sorted((layout for layout, _ in _manifests(storage)), key=lambda layout: layout.root)
+
+
+def latest_layouts(storage: str | Path, most: int) -> list[RunLayout]:
+    """At most so many layouts, of the runs whose manifests were written last. Raises UsageError, too."""
+    found = sorted(_manifests(storage), key=lambda one: one[1].mtime_ns or 0, reverse=True)
+    return [layout for layout, _ in found[:most]]
+
+
+def _manifests(storage: str | Path) -> list[tuple[RunLayout, FileInfo]]:
+    """The runs in a storage, each with what the filesystem tells of its run.json."""
     filesystem, root = open_storage(storage)
     try:
         entries = filesystem.get_file_info(FileSelector(str(root)))
@@ -54,8 +65,7 @@ def run_layouts(storage: str | Path) -> list[RunLayout]:
         ) from None
     layouts = [RunLayout(Path(entry.path), filesystem) for entry in entries if not entry.is_file]
     known = filesystem.get_file_info([str(layout.run_json) for layout in layouts])
-    runs = [layout for layout, info in zip(layouts, known, strict=True) if info.is_file]
-    return sorted(runs, key=lambda layout: layout.root)
+    return [(layout, info) for layout, info in zip(layouts, known, strict=True) if info.is_file]
 
 
 def summarise(layout: RunLayout) -> RunSummary:

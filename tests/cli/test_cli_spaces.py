@@ -5,7 +5,7 @@ import pytest
 
 from raysys.cli.app import main
 from raysys.distill.db3kd_options import Zsdb3kdOptions
-from raysys.space.load import load_space, space_names
+from raysys.space.load import load_space, space_names, to_json
 
 
 def test_all_spaces_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,6 +22,15 @@ def test_a_space_is_shown_with_ranges_conditions_and_defaults(capsys: pytest.Cap
     row = next(line for line in out.splitlines() if line.startswith("lr_adamw"))
     assert row.split()[:8] == ["lr_adamw", "0.0005", "to", "0.01,", "log", "optimizer", "=", "adamw"]
     assert "point 1, once: query_budget=2000" in out
+    assert "limits" not in out
+
+
+def test_limits_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = {**to_json(load_space("digits")), "limits": {"val_accuracy": 0.6, "queries": 4000}, "presets": {}}
+    path = tmp_path / "own.yaml"
+    path.write_text(json.dumps(data))
+    assert main(["spaces", str(path)]) == 0
+    assert "limits      val_accuracy >= 0.6, queries <= 4000\n" in capsys.readouterr().out
 
 
 def test_another_method_is_shown_with_all_its_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -202,16 +202,6 @@ def test_a_teacher_that_cannot_be_opened_leaves_no_run_behind(
     assert not (home / "runs").exists()
 
 
-def test_dry_run_shows_the_plan_and_writes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        main(["tune", "--space", "digits", "--dry-run", "--trials", "7", "--queries-per-trial", "1000"]) == 0
-    )
-    shown = capsys.readouterr().out
-    assert "u00004" in shown and "u00005" not in shown
-    assert "at most 7,000 queries" in shown
-    assert list(home.iterdir()) == []
-
-
 def test_print_config_prints_a_space_that_can_be_used(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", "--space", "digits", "--print-config", "-s", "g_steps=7", "--trials", "3"]) == 0
     text = capsys.readouterr().out

@@ -80,5 +80,23 @@ def test_objectives_that_no_front_shows_are_refused(objectives: list[dict[str, s
         check_space(changed(objectives=objectives))
 
 
+def test_seconds_may_be_a_third_objective() -> None:
+    seconds = {"name": "seconds", "direction": "minimize"}
+    score = {"name": "val_accuracy", "direction": "maximize"}
+    check_space(changed(objectives=[score, seconds, QUERIES], limits={"seconds": 60.0}))
+    with pytest.raises(SpaceError, match="seconds down may be a third"):
+        check_space(changed(objectives=[score, QUERIES, {**seconds, "direction": "maximize"}]))
+
+
+@pytest.mark.parametrize(("queries", "fits"), [(299, False), (300, True)])
+def test_a_limit_that_no_trial_can_meet_is_refused(queries: int, fits: bool) -> None:
+    space = changed(limits={"queries": queries})
+    if fits:
+        check_space(space)
+        return
+    with pytest.raises(SpaceError, match=r"limits.queries: no trial can stay within 299(?s:.*)budget is 300"):
+        check_space(space)
+
+
 def test_labelled_data_may_be_searched_by_agreement() -> None:
     check_space(changed(objectives=[QUERIES, {"name": "agreement", "direction": "maximize"}]))

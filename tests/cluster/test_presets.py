@@ -98,7 +98,20 @@ def test_a_space_shows_its_presets_and_checks_them(path: Path, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out)["presets"] == PRESETS
     path.write_text(path.read_text().replace("kind: uniform", "kind: pink"))
     assert main(["spaces", str(path)]) == 2
-    assert "option kind='pink' of method noise cannot be used" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    line = 1 + path.read_text().splitlines().index("  static:")
+    assert f"error: {path}:{line + 1}: " in told
+    assert "option kind='pink' of method noise cannot be used" in told
+
+
+def test_a_bad_preset_is_told_by_file_and_line(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_text(path.read_text().replace("kind: uniform", "kinds: uniform"))
+    line = 1 + path.read_text().splitlines().index("  static:")
+    assert main(["tune", "--space", str(path), "--preset", "static", "--dry-run"]) == 2
+    assert (
+        f"error: {path}:{line + 1}: preset static: no parameter or option 'kinds'" in capsys.readouterr().err
+    )
+    assert main(["tune", "--space", str(path), "--preset", "cheap", "--print-config"]) == 0, "not taken"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from raysys.errors import SpaceError, UsageError
 from raysys.space.load import (
     apply_overrides,
     digest,
+    for_method,
     from_json,
     load_space,
     parse_settings,
@@ -78,7 +79,7 @@ def test_unknown_space_names_the_nearest() -> None:
         ("epochs: 3}", "epochs: 3.5}", "5: teacher.recipe.epochs: should be a valid integer, not 3.5"),
         ("student: lenet5", "student: 5", "6: student: should be a valid string, not 5"),
         ("trials: 4", "trials: -4", "17: trials: should be greater than or equal to 1, not -4"),
-        ("trials: 4", "trails: 4", "17: unknown key trails did you mean: trials?"),
+        ("trials: 4", "trails: 4", "17: unknown key trails known: name, description, dataset"),
         ("dataset: digits\n", "", "1: key dataset is missing"),
         (
             "low: 2, high: 30, log",
@@ -93,7 +94,8 @@ def test_unknown_space_names_the_nearest() -> None:
         (
             "low: 2, high: 30, log",
             "lwo: 2, high: 30, log",
-            "9: unknown key parameters.g_steps.lwo did you mean: low?",
+            "9: unknown key parameters.g_steps.lwo"
+            " known: option, when, type, low, high, step, log did you mean: low?",
         ),
         ("low: 2, high: 30, log", "high: 30, log", "9: key parameters.g_steps.low is missing"),
         ("low: 2, high: 30, log", "low: 2, high: .inf, log", "9: parameters.g_steps.high: should be a"),
@@ -135,6 +137,62 @@ def test_unknown_space_names_the_nearest() -> None:
         ("trials: 2", "trials: many", "19: smoke: trials: should be a valid integer, not 'many'"),
         ("epochs: 1}}", "epocs: 1}}", "19: smoke: unknown key teacher.recipe.epocs"),
         ("  recipe: {epochs: 3}\n", "", "4: teacher: needs exactly one of: architecture and recipe"),
+        ("trials: 4", "limits: {val_acuracy: 0.6}", "17: unknown key limits.val_acuracy known: val_accuracy"),
+        (
+            "trials: 4",
+            "limits: {agreement: 0.6}\ntrials: 4",
+            "17: limits.agreement: is no objective of this space: val_accuracy, queries",
+        ),
+        (
+            "trials: 4",
+            "limits: {val_accuracy: 60}\ntrials: 4",
+            "17: limits.val_accuracy: should be less than 1, not 60",
+        ),
+        (
+            "trials: 4",
+            "limits: {queries: 0}\ntrials: 4",
+            "17: limits.queries: should be greater than or equal to 1",
+        ),
+        ("trials: 4", "limits:\ntrials: 4", "17: limits: should be a mapping of keys, not null"),
+        (
+            "trials: 4",
+            "resources: {cpus: 2}\ntrials: 4",
+            "17: unknown key resources.cpus known: cpus_per_trial",
+        ),
+        (
+            "[sgd, adamw]}",
+            "[sgd, adamw], low: 1}",
+            "10: unknown key parameters.optimizer.low known: option, when, type, choices",
+        ),
+        ("type: int, low: 2", "low: 2", "9: parameters.g_steps: has no type: int, float or categorical"),
+        (
+            "{type: int, low: 2, high: 30, log: true}",
+            "5",
+            "9: parameters.g_steps: should be a mapping of keys, such as {type: int, low: 1, high: 9}, not 5",
+        ),
+        (
+            "[sgd, adamw]",
+            "[sgd, null]",
+            "10: parameters.optimizer.choices.1: should be a number, a text, true or false, not null",
+        ),
+        (
+            "{g_width: 16}",
+            "{g_width: [16, 32]}",
+            "7: options.g_width: should be a number, a text, true or false",
+        ),
+        ("{optimizer: sgd}}", "{optimizer: []}}", "11: parameters.lr_sgd.when.optimizer: should be"),
+        ("name: toy", "name: my toy", "1: name: should be letters, digits, '.', '_' and '-', not 'my toy'"),
+        ("  g_steps:", "  on:", "\\d+: parameters: a key should be text, in quotes, not true"),
+        (
+            "g_steps: {type: int, low: 2, high: 3}",
+            "g_steps: {type: int, low: 5, high: 3}",
+            "19: smoke: parameters.g_steps.low: low=5 is above high=3",
+        ),
+        (
+            "trials: 4",
+            "trials: 4\ntask: {image_shape: [3, 0, 32], num_classes: 10}",
+            "18: task.image_shape.1: should be greater than 0, not 0",
+        ),
     ],
 )
 def test_a_wrong_file_is_told_by_file_line_and_key(file: Path, old: str, new: str, message: str) -> None:
@@ -144,6 +202,41 @@ def test_a_wrong_file_is_told_by_file_line_and_key(file: Path, old: str, new: st
         load_space(file)
     told = " ".join(str(error.value).split())
     assert re.match(re.escape(f"{file}:") + re.sub(r"(?<!\\)([.|?*()\[\]=])", r"\\\1", message), told), told
+
+
+def merged(last: str) -> str:
+    text = TEXT.replace("values: {g_steps: 30,", "values: &first {g_steps: 30,")
+    return text[: text.index("  - {label: other")] + last + text[text.index("trials: 4") :]
+
+
+def test_errors_in_merged_values_name_the_line_that_replaces(file: Path) -> None:
+    file.write_text(merged("  - {values: {<<: *first, g_steps: 99}}\n"))
+    with pytest.raises(SpaceError, match=r"toy.yaml:16: points.1.values.g_steps: 99 is outside"):
+        load_space(file)
+
+
+def test_merged_values_may_be_merged_again(file: Path) -> None:
+    second = "  - {values: &second {<<: *first, g_steps: 6}}\n  - {values: {<<: *second, passes: 3}}\n"
+    file.write_text(merged(second) + "presets: {six: {<<: *second, g_steps: 7}}\n")
+    space = load_space(file)
+    assert space.points[2].values == {"g_steps": 6, "optimizer": "sgd", "lr_sgd": 0.01, "passes": 3}
+    assert space.presets["six"]["g_steps"] == 7
+
+
+LIMITS: dict[str, Any] = {"val_accuracy": 0.6, "queries": 4000}
+
+
+def test_limits_are_set_and_taken_away_by_overrides(space: Space) -> None:
+    assert space.limits == {}
+    limited = apply_overrides(space, {"limits.val_accuracy": 0.6, "limits.queries": 4000}, OPTIONS)
+    assert limited.limits == LIMITS
+    assert apply_overrides(limited, {"limits.queries": None}, OPTIONS).limits == {"val_accuracy": 0.6}
+    assert from_json(to_json(limited)) == limited
+    assert smoke(limited).limits == LIMITS
+    assert for_method(limited, "noise", {"optimizer", "lr"}).limits == LIMITS
+    assert digest(limited) != digest(space), "they decide what is searched"
+    with pytest.raises(SpaceError, match=r"override: limits.val_accuracy: should be less than 1, not 1.5"):
+        apply_overrides(space, {"limits.val_accuracy": 1.5}, OPTIONS)
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words", "\x00", "a: &a [*a]"])

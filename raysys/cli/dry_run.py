@@ -1,0 +1,116 @@
+"""`raysys tune --dry-run`: what a run would do. Nothing is written, no Ray is started, nobody is asked."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raysys.cli import output
+
+if TYPE_CHECKING:
+    from raysys.cluster.worst_case import WorstCase
+    from raysys.search.study_searcher import SamplerName, Suggestion
+    from raysys.space.schema import Space
+
+CONFIGS = 5
+
+
+def show_plan(
+    space: "Space",
+    path: Path,
+    seed: int,
+    sampler: "SamplerName",
+    caps: Mapping[str, float],
+    concurrent: int | None,
+    address: str,
+    json: bool,
+) -> None:
+    """Print the first configs that a run would try, and the most that it would take."""
+    from raysys.cluster.worst_case import earlier_trials, worst_case
+    from raysys.search.study_searcher import StudySearcher
+
+    study = StudySearcher(space, sampler, seed)
+    samples = [study.ask() for _ in range(min(CONFIGS, space.trials))]
+    at_once = _at_once(space, concurrent, address)
+    worst = worst_case(space, caps, earlier_trials(path.parent, space), at_once)
+    if json:
+        told = {name: getattr(worst, name) for name in ("queries", "held_out", "cost", "seconds")}
+        configs = [{"uid": one.uid, "values": dict(one.values)} for one in samples]
+        output.print_json({"run": str(path), "configs": configs, "worst_case": told})
+        return
+    _show_samples(samples)
+    _show_worst(space, worst, caps)
+    _show_time(space, worst, at_once, path.parent)
+    held = space.resources
+    output.result(
+        f"each trial holds {held.cpus_per_trial:g} CPU and {held.gpus_per_trial:g} GPU",
+        f"results would go to {path}; nothing was written",
+    )
+
+
+def _at_once(space: "Space", asked: int | None, address: str) -> int:
+    """How many trials would run at once here; on a cluster, which is not asked, `asked` or one."""
+    from raysys.cluster.ray_cluster import place
+    from raysys.errors import UnreachableError
+
+    if address != "local":
+        return asked or 1
+    there = {"CPU": os.cpu_count() or 1, "GPU": 0}
+    if space.resources.gpus_per_trial:
+        import torch
+
+        there["GPU"] = torch.cuda.device_count()
+    networks = 0 if space.teacher.http else space.teacher.replicas
+    try:
+        return place(space.resources, asked, there, networks)[0]
+    except UnreachableError as error:
+        output.warning(error.what, f"{error.why}, if this is where it will run", error.hint)
+        return 1
+
+
+def _show_samples(samples: "Sequence[Suggestion]") -> None:
+    keys = list(dict.fromkeys(key for sample in samples for key in sample.values))
+    columns = ("parameter", *(sample.uid for sample in samples))
+    output.table(columns, [(key, *(_cell(s.values.get(key)) for s in samples)) for key in keys])
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _show_worst(space: "Space", worst: "WorstCase", caps: Mapping[str, float]) -> None:
+    from raysys.cluster.caps import told
+    from raysys.cluster.plan import budget_range
+
+    low, high = budget_range(space)
+    most = worst.held_out
+    held_out = "the held-out images" if most is None else f"at most {most:,} held-out images"
+    output.result(
+        f"{space.trials} trials of {low:,} to {high:,} queries each:"
+        f" at most {space.trials * high:,} queries, and {held_out} once"
+    )
+    if worst.cost is not None:
+        without = "" if most else ", held-out images not counted"
+        output.result(f"at {space.price:g} USD a query: at most {worst.cost:,.2f} USD{without}")
+    if caps:
+        output.result(f"the run's cap: {told(caps)}, all included")
+
+
+def _show_time(space: "Space", worst: "WorstCase", at_once: int, storage: Path) -> None:
+    from raysys.cluster.progress import duration
+
+    if worst.trial_seconds is None:
+        output.result(
+            f"time not known: no finished trial of {space.method} with {space.student} on {space.dataset},"
+            f" {space.response} labels, in {storage}; raysys trial, with the same options, makes one"
+        )
+    elif worst.seconds is not None:
+        output.result(
+            f"at most {duration(math.ceil(worst.trial_seconds))} a trial,"
+            f" {duration(math.ceil(worst.seconds))} in all with {at_once} at once,"
+            f" if no query takes longer than in the slowest of {worst.judged_by} earlier trials"
+        )
+    if space.teacher.http and (rate := space.teacher.http.queries_per_second):
+        least = duration(math.ceil(worst.queries / rate))
+        output.result(f"the teacher is asked {rate:g} queries a second: {least} for all of them")

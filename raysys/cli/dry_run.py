@@ -10,7 +10,8 @@ from raysys.cli import output
 
 if TYPE_CHECKING:
     from raysys.cluster.worst_case import WorstCase
-    from raysys.search.study_searcher import SamplerName, Suggestion
+    from raysys.search.samplers import SamplerName
+    from raysys.search.study_searcher import Suggestion
     from raysys.space.schema import Space
 
 CONFIGS = 5

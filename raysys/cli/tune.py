@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from raysys.cluster.brakes import Ended
+    from raysys.cluster.experiment import Search
     from raysys.cluster.machine import Machine
     from raysys.space.schema import Space
 
@@ -88,6 +89,13 @@ def tune(
             help="query-asha: at milestones, trials that lag are stopped [default: where budgets differ]"
         ),
     ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="K", help="trials with other seeds that a config on the front gets")
+    ] = 1,
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="learn from the trials of an earlier run; may be repeated"),
+    ] = None,
     concurrent: Annotated[int | None, typer.Option(min=1, help="trials at once [default: what fits]")] = None,
     cpus_per_trial: common.Cpus = None,
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial, e.g. 0.25")] = None,
@@ -156,12 +164,24 @@ def tune(
         max_failures=share,
         progress=progress.value,
     )
-    caps = (max_queries, max_cost)
     try:
         if resume is not None:
+            caps = (max_queries, max_cost)
             ended = _resume(path, machine, data_root, teacher_url, caps, extend, retry_failed, trust_program)
         else:
-            ended = _start(path, chosen, machine, seed, sampler, scheduler, caps, preset or "")
+            from raysys.cluster.experiment import Search
+
+            search = Search(
+                seed=seed,
+                sampler=sampler.value,
+                scheduler=None if scheduler is None else scheduler.value,
+                seeds=seeds,
+                warm_start=tuple(run.expanduser().absolute() for run in warm_start or ()),
+                max_queries=max_queries,
+                max_cost=max_cost,
+                preset=preset or "",
+            )
+            ended = _start(path, chosen, machine, search)
     except KeyboardInterrupt:
         output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(str(path))}")
         raise typer.Exit(130) from None
@@ -169,31 +189,11 @@ def tune(
     raise typer.Exit(ended.exit_code)
 
 
-def _start(
-    path: Path,
-    space: "Space",
-    machine: "Machine",
-    seed: int,
-    sampler: Sampler,
-    scheduler: Scheduler | None,
-    caps: tuple[int | None, float | None],
-    preset: str,
-) -> "Ended":
+def _start(path: Path, space: "Space", machine: "Machine", search: "Search") -> "Ended":
     from raysys.cluster.experiment import start_run
     from raysys.store.layout import RunLayout
 
-    return start_run(
-        RunLayout.open(path),
-        space,
-        machine,
-        seed=seed,
-        sampler=sampler.value,
-        scheduler=None if scheduler is None else scheduler.value,
-        max_queries=caps[0],
-        max_cost=caps[1],
-        preset=preset,
-        say=output.note,
-    )
+    return start_run(RunLayout.open(path), space, machine, search, output.note)
 
 
 def _resume(

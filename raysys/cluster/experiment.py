@@ -6,7 +6,7 @@ ended are suggested first, with their uid, and go on from their own checkpoint.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from raysys.cluster.lock import run_lock
 from raysys.cluster.machine import Machine, check_address, claim
 from raysys.cluster.plan import check_space
 from raysys.cluster.session import Session
+from raysys.cluster.warm_start import earlier_trials
 from raysys.data.datasets import Dataset
 from raysys.errors import CorruptRunError, ResumeError, UsageError
 from raysys.records import TrialRecord, TrialStatus
@@ -29,33 +30,43 @@ from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import NO_SAMPLER, Manifest, RunState, read_manifest, write_manifest
 from raysys.store.reader import read_run
+from raysys.store.warm_start import keep_earlier
 from raysys.teacher.journal import read_accounts
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a new run searches, fixed at its start.
+
+    `scheduler` None: see `plan_stopping`. `seeds`: trials that a config on the front gets. `preset` names
+    the preset that made the space what it is, for the manifest; empty for none.
+    """
+
+    seed: int = 0
+    sampler: SamplerName = "tpe"
+    scheduler: SchedulerName | None = None
+    seeds: int = 1
+    warm_start: tuple[Path, ...] = ()
+    max_queries: int | None = None
+    max_cost: float | None = None
+    preset: str = ""
 
 
 def start_run(
     layout: RunLayout,
     space: Space,
     machine: Machine,
-    *,
-    seed: int,
-    sampler: SamplerName,
-    max_queries: int | None,
-    max_cost: float | None,
-    preset: str,
-    scheduler: SchedulerName | None = None,
+    search: Search,
     say: Callable[[str], None],
 ) -> Ended:
-    """A new run. Raises UsageError before anything is written when it cannot be.
-
-    `preset` names the preset that made the space what it is, for the manifest; empty for none. `scheduler`:
-    see `plan_stopping`.
-    """
+    """A new run. Raises UsageError before anything is written when it cannot be."""
     task = check_space(space)
-    chosen, milestones = plan_stopping(space, scheduler)
+    scheduler, milestones = plan_stopping(space, search.scheduler)
+    earlier = earlier_trials(space, search.warm_start, say)
     problems.check_networks(space, task)
     dataset = problems.read_dataset(space, task, machine.data_root)
     problems.check_teacher(space, dataset)
-    caps = run_caps(space, max_queries, max_cost)
+    caps = run_caps(space, search.max_queries, search.max_cost)
     check_caps(caps, space, problems.held_out_queries(space, dataset))
     check_address(machine.address)
     claim(layout)
@@ -68,14 +79,21 @@ def start_run(
         machine.data_root,
         name=layout.root.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seed=seed,
-        sampler=sampler,
+        seed=search.seed,
+        sampler=search.sampler,
         trials=space.trials,
         caps=caps,
-        preset=preset,
-        scheduler=chosen,
-        milestones=milestones,
+        preset=search.preset,
     )
+    manifest = manifest.model_copy(
+        update={
+            "scheduler": scheduler,
+            "milestones": milestones,
+            "seeds": search.seeds,
+            "warm_start": tuple(map(str, search.warm_start)),
+        }
+    )
+    keep_earlier(layout, earlier)
     write_manifest(layout, manifest)
     with run_lock(layout), crash_recorded(layout):
         session = Session(layout, manifest, space, dataset, machine, say)

@@ -82,8 +82,8 @@ def run_in_process(
         trials=1,
         caps={},
         preset=preset,
-        milestones=config.milestones,
     )
+    manifest = manifest.model_copy(update={"milestones": config.milestones})
     write_manifest(layout, manifest)
     with (
         run_lock(layout),

@@ -29,7 +29,7 @@ from raysys.space.load import digest, to_json
 from raysys.space.schema import Space
 from raysys.space.trial_config import resolve
 from raysys.store.layout import RunLayout
-from raysys.store.manifest import NO_SCHEDULER, Manifest
+from raysys.store.manifest import Manifest
 from raysys.teacher.backend import Source
 from raysys.teacher.kept import KeptTeacher
 from raysys.teacher.training import check_own, find_or_train
@@ -251,8 +251,6 @@ def new_manifest(
     trials: int,
     caps: dict[str, float],
     preset: str,
-    scheduler: str = NO_SCHEDULER,
-    milestones: tuple[int, ...] = (),
 ) -> Manifest:
     """The manifest of a run that starts now."""
     return Manifest(
@@ -270,8 +268,6 @@ def new_manifest(
         reference=Reference(1 / dataset.task.num_classes, budget_range(space)[1]),
         seed=seed,
         sampler=sampler,
-        scheduler=scheduler,
-        milestones=milestones,
         trials=trials,
         caps=caps,
         versions={name: version(name) for name in PACKAGES},

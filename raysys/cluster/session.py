@@ -35,6 +35,7 @@ from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import NO_SCHEDULER, Manifest, write_manifest
 from raysys.store.reader import read_run
+from raysys.store.warm_start import read_earlier
 from raysys.store.writer import RunWriter
 from raysys.teacher.actor import ActorOracle, Handle, answer, start_teacher
 
@@ -131,7 +132,15 @@ class Session:
         concurrent: int,
     ) -> None:
         space, manifest = self._space, self._manifest
-        study = StudySearcher(space, manifest.sampler, manifest.seed, FLOOR / problem.task.num_classes)  # type: ignore[arg-type]
+        study = StudySearcher(
+            space,
+            manifest.sampler,  # type: ignore[arg-type]
+            manifest.seed,
+            FLOOR / problem.task.num_classes,
+            manifest.seeds,
+            manifest.trials,
+            read_earlier(self._layout),
+        )
         study.replay(book.records.values())
         ended = sum(record.status.ended for record in book.records.values())
 

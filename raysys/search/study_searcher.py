@@ -270,7 +270,7 @@ class StudySearcher:
         means = dict(zip((str(one.name) for one in self._space.objectives), config.mean, strict=True))
         ranked = score(means)
         excesses = [self._floor - means[ranked]]
-        for name, limit in self._space.limits.items():
+        for name, limit in cast(Mapping[str, float], self._space.limits).items():
             excesses.append(limit - means[name] if name == ranked else means[name] - limit)
         return max(excesses)
 

@@ -70,6 +70,8 @@ class Manifest(BaseModel):
         (), description="queries at which trials report what they would deliver there, and are judged"
     )
     trials: int = Field(ge=0, description="planned trials")
+    seeds: int = Field(1, ge=1, description="trials that a config on the front gets")
+    warm_start: tuple[str, ...] = Field((), description="earlier runs that the search began with")
     caps: dict[str, float] = {}
     versions: dict[str, str] = {}
     teacher: TeacherCard | None = None

@@ -125,7 +125,8 @@ def test_a_run_that_was_stopped_early_itself_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trials = [(FINISHED, [(100, 0.6)]), (STOPPED, [(100, 0.5)]), (FINISHED, [(100, 0.9), (400, 0.95)])]
-    stored(tmp_path, trials, at=True, scheduler="query-asha", milestones=(100, 200))
+    run = stored(tmp_path, trials, at=True, scheduler="query-asha", milestones=(100, 200))
+    assert run.unspent == 300, "one that was stopped at 100 of its 400"
     assert main(["front", str(tmp_path), "--what-if", "query-asha"]) == 0
     out, err = capsys.readouterr()
     assert "0 of 600 queries saved" in out
@@ -177,7 +178,8 @@ def test_a_stopped_trial_pays_for_its_milestone_and_no_more(
     assert "goes on" not in err, "decisions go to the run's log"
     run = read_run("runs/a")
     assert (run.manifest.scheduler, run.manifest.milestones) == ("query-asha", (100, 200))
-    books, rows = read_accounts("runs/a/ledger"), {record.uid: record for record in run.records()}
+    books = read_accounts(Path("runs/a/ledger"))
+    rows = {record.uid: record for record in run.records()}
     assert rows["u00000"].status is FINISHED
     stopped = {uid: row for uid, row in rows.items() if row.status is STOPPED}
     assert {"u00001", "u00002"} <= stopped.keys() <= {"u00001", "u00002", "u00003"}

@@ -66,12 +66,13 @@ def judge(own: int, rung: Floats, factor: int) -> Verdict:
     Places follow the non-dominated layers, within a layer the score; ties share the better place. The best
     ceil(n / factor) places go on, all while n < factor. No score (NaN) is last, and never one of the best.
     """
-    scores, costs = rung[:, 0], rung * np.array([-1.0] + [1.0] * (rung.shape[1] - 1))
+    scores = np.nan_to_num(rung[:, 0], nan=-math.inf)
+    costs = np.column_stack([-scores, rung[:, 1:]])
     layer = layers(costs)
     better = (layer < layer[own]) | ((layer == layer[own]) & (scores > scores[own]))
     entries, place = len(rung), 1 + int(better.sum())
     kept = max(1, math.ceil(entries / factor))
-    best = place <= kept and not math.isnan(scores[own])
+    best = place <= kept and not math.isnan(rung[own, 0])
     return Verdict(entries < factor or best, place, entries, kept)
 
 

@@ -34,6 +34,11 @@ REFUSED = [
     (["--space", "digits", "--response", "loud"], 2, ["response", "hard", "soft"]),
     (["--space", "digits", "--queries-per-trial", "20"], 2, ["query_budget=20"]),
     (["--space", "digits", "-s", "student=lenet6"], 2, ["'lenet6'", "did you mean: lenet5?"]),
+    (
+        ["--space", "digits", "--scheduler", "query-asha", "-s", "query_budget=2000"],
+        2,
+        ["--scheduler query-asha has nothing to compare", "budgets are 2,000 to 2,000"],
+    ),
     (["--space", "digits", "--max-queries", "900"], 2, ["cap of 900 queries pays", "at least 1097 queries"]),
     (["--space", "digits", "--max-cost", "5"], 2, ["--max-cost 5", "price=0.001"]),
     (["--space", "digits", "--max-cost", "nan", "-s", "price=1.0"], 2, ["--max-cost nan", "USD"]),

@@ -67,9 +67,22 @@ def test_trouble_that_is_not_the_trials_ends_the_run_and_leaves_the_trial_to_a_r
 @pytest.mark.parametrize("event", ["on_trial_complete", "on_trial_error"])
 def test_an_ended_trial_gets_no_more_answers(book: RunBook, event: str) -> None:
     ended: list[str] = []
-    recorder = Recorder(book, lambda: None, ended.append)
+    recorder = Recorder(book, lambda: None, ended.append, {})
     recorder.on_trial_start(0, [TRIAL], TRIAL)
     recorder.on_trial_result(1, [TRIAL], TRIAL, result())
     assert ended == []
     getattr(recorder, event)(2, [TRIAL], TRIAL)
     assert ended == ["u00000"]
+
+
+def test_a_trial_that_the_scheduler_stopped_ends_with_its_milestone_and_the_reason(book: RunBook) -> None:
+    reasons = {"u00000": "stopped at 100 queries: 2nd of 2"}
+    recorder = Recorder(book, lambda: None, lambda uid: None, reasons)
+    recorder.on_trial_start(0, [TRIAL], TRIAL)
+    recorder.on_trial_result(1, [TRIAL], TRIAL, result())
+    record = book.records["u00000"]
+    assert (record.status, record.error) == (TrialStatus.STOPPED, "stopped at 100 queries: 2nd of 2")
+    assert (record.queries, record.val_accuracy) == (100, 0.5)
+    recorder.on_trial_error(2, [TRIAL], TRIAL)
+    book.interrupt()
+    assert book.records["u00000"].status is TrialStatus.STOPPED, "a resume has nothing left to do for it"

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from raysys.fronts.objectives import ACCURACY, QUERIES, to_minimise
-from raysys.fronts.pareto import knee, nondominated
+from raysys.fronts.pareto import knee, layers, nondominated
 
 # Few different values, so that ties and equal rows are common.
 VALUES = st.one_of(st.integers(0, 5).map(float), st.just(np.nan), st.just(np.inf))
@@ -65,3 +65,13 @@ def test_knee_does_not_depend_on_the_axes_scale():
 )
 def test_fronts_without_a_knee(front):
     assert knee(front) is None
+
+
+@given(COSTS)
+def test_layers_are_fronts_taken_away_one_after_the_other(costs):
+    left, expected = costs.copy(), np.full(len(costs), len(costs))
+    for number in range(len(costs)):
+        front = nondominated(left)
+        expected[front] = number
+        left[front] = np.nan
+    assert layers(costs).tolist() == expected.tolist()

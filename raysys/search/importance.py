@@ -38,9 +38,10 @@ def importances(space: Space, records: Sequence[TrialRecord]) -> dict[str, Impor
     """By objective, the importance of the parameters over the finished trials.
 
     PED-ANOVA (arXiv 2304.10255) compares the values of a parameter in the best trials with those in all of
-    them; ties with the last of the best are among the best. Trials in which a condition leaves the parameter
-    out are left out for it, and the others count as much as they are more frequent among the best
-    (conditional PED-ANOVA, arXiv 2601.20800). A parameter that no finished trial had has no share.
+    them; ties with the last of the best are among the best. Where a condition leaves the parameter out of
+    some trials, the others are compared, and that counts a**2 / b times, for their shares a of the best and
+    b of all trials (conditional PED-ANOVA, arXiv 2601.20800). A parameter that no finished trial had has no
+    share. Raises CorruptRunError when a trial's config does not fit the space.
     """
     study = study_of(space, records, {})
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

@@ -27,8 +27,8 @@ def export(
 ) -> None:
     """Write a run's study into a file that optuna-dashboard opens.
 
-    The file is an SQLite database; with a name that ends in .log it is an Optuna journal, which is written
-    20 times as fast: a thousand trials of the digits space take 5 seconds, not 100.
+    It is an SQLite database, which takes about 0.1 s a trial, or, if its name ends in .log, an Optuna journal,
+    which takes a twentieth of that.
     """
     from pyarrow.fs import FileType
 

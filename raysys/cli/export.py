@@ -27,8 +27,8 @@ def export(
 ) -> None:
     """Write a run's study into a file that optuna-dashboard opens.
 
-    It is an SQLite database, which takes about 0.1 s a trial, or, if its name ends in .log, an Optuna journal,
-    which takes a twentieth of that.
+    It is an SQLite database, which takes about 0.1 s a trial, or, if its name ends in .log, an Optuna
+    journal, which takes a twentieth of that.
     """
     from pyarrow.fs import FileType
 

@@ -25,6 +25,8 @@ def test_command_names_stay() -> None:
         "show",
         "front",
         "compare",
+        "importance",
+        "export",
         "audit",
         "teacher",
         "doctor",

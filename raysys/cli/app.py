@@ -16,7 +16,21 @@ from typing import Annotated
 
 import typer
 
-from raysys.cli import audit, compare, dashboard, doctor, front, output, runs, spaces, teacher, trial, tune
+from raysys.cli import (
+    audit,
+    compare,
+    dashboard,
+    doctor,
+    export,
+    front,
+    importance,
+    output,
+    runs,
+    spaces,
+    teacher,
+    trial,
+    tune,
+)
 from raysys.errors import RaysysError, UsageError
 
 app = typer.Typer(
@@ -36,6 +50,8 @@ for command in (
     runs.show,
     front.front,
     compare.compare,
+    importance.importance,
+    export.export,
     audit.audit,
     doctor.doctor,
     dashboard.dashboard,

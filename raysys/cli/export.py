@@ -53,18 +53,19 @@ def _study(snapshot: "Snapshot", journal: bool) -> tuple[bytes, int]:
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
-    from raysys.cluster.session import FLOOR
+    from raysys.cluster.plan import FLOOR
     from raysys.search.study_records import study_of
     from raysys.space.load import from_json
 
     manifest = snapshot.manifest
-    limits = {manifest.score: FLOOR * manifest.reference.accuracy}
+    space = from_json(manifest.space)
+    floor = {manifest.score: FLOOR * manifest.reference.accuracy}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "study"
         storage = (
             JournalStorage(JournalFileBackend(str(file))) if journal else RDBStorage(f"sqlite:///{file}")
         )
-        study = study_of(from_json(manifest.space), snapshot.records(), limits, snapshot.name, storage)
+        study = study_of(space, snapshot.records(), {**floor, **space.bounds}, snapshot.name, storage)
         trials = len(study.get_trials(deepcopy=False))
         if isinstance(storage, RDBStorage):
             storage.remove_session()

@@ -11,6 +11,9 @@ from raysys.records import Scalar, Task
 from raysys.space.load import apply_overrides, for_method
 from raysys.space.schema import Space
 
+FLOOR = 1.5
+"""A student must beat chance by this factor to be feasible for the searcher."""
+
 OBJECTIVES = [{(name, "maximize"), ("queries", "minimize")} for name in TESTED]
 """What a search can be about; `SECONDS` may be a third."""
 

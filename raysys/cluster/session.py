@@ -16,7 +16,7 @@ from raysys.cluster.early_stopping import extras, replayed, with_milestones
 from raysys.cluster.final import finish
 from raysys.cluster.http_teacher import reconcile
 from raysys.cluster.machine import Machine
-from raysys.cluster.plan import budget_range
+from raysys.cluster.plan import FLOOR, budget_range
 from raysys.cluster.problem import Problem
 from raysys.cluster.progress import ProgressPrinter, run_status
 from raysys.cluster.ray_cluster import place, ray_session, resources
@@ -41,9 +41,6 @@ from raysys.teacher.actor import ActorOracle, Handle, answer, start_teacher
 
 RETRIES = 2
 """How often a failed trial is tried again, from its checkpoint."""
-
-FLOOR = 1.5
-"""A student must beat chance by this factor to be feasible for the searcher."""
 
 
 class Session:
@@ -136,7 +133,7 @@ class Session:
             space,
             manifest.sampler,  # type: ignore[arg-type]
             manifest.seed,
-            FLOOR / problem.task.num_classes,
+            FLOOR * manifest.reference.accuracy,
             manifest.seeds,
             manifest.trials,
             read_earlier(self._layout),

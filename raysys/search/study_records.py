@@ -5,29 +5,15 @@ import warnings
 from collections.abc import Iterable, Mapping
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from raysys.errors import CorruptRunError
 from raysys.records import TrialRecord, TrialStatus
-from raysys.space.schema import Categorical, FloatRange, IntRange, Objective, Space
+from raysys.search.samplers import distribution
+from raysys.space.schema import Objective, Space
 from raysys.space.trial_config import searched_values
-
-
-def distribution(parameter: IntRange | FloatRange | Categorical) -> BaseDistribution:
-    """What Optuna draws a parameter from."""
-    if isinstance(parameter, IntRange):
-        return IntDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
-    if isinstance(parameter, FloatRange):
-        return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
-    return CategoricalDistribution(parameter.choices)
 
 
 def study_of(

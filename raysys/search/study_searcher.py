@@ -126,6 +126,12 @@ class StudySearcher:
         """True while `ask` has a trial left that a replay found unfinished."""
         return bool(self._unfinished)
 
+    @property
+    def study(self) -> Study:
+        """What the sampler knows now, to be looked at only."""
+        self._study = self._study or self._rebuilt()
+        return self._study
+
     def ask(self) -> Suggestion:
         """The next configuration: first those that a replay found unfinished, then new ones."""
         if self._unfinished:
@@ -213,7 +219,7 @@ class StudySearcher:
     def _new(self) -> _Config:
         """What the sampler suggests; the study learns of it as of a trial that runs."""
         number, points = self._asked, self._space.points
-        study = self._study = self._study or self._rebuilt()
+        study = self.study
         study.sampler = build_sampler(self._sampler, trial_seed(self._seed, number))
         fixed = points[number].values if number < len(points) else self._budget(number)
         if fixed:
@@ -270,7 +276,7 @@ class StudySearcher:
         means = dict(zip((str(one.name) for one in self._space.objectives), config.mean, strict=True))
         ranked = score(means)
         excesses = [self._floor - means[ranked]]
-        for name, limit in cast(Mapping[str, float], self._space.limits).items():
+        for name, limit in self._space.bounds.items():
             excesses.append(limit - means[name] if name == ranked else means[name] - limit)
         return max(excesses)
 

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -314,6 +314,11 @@ class Space(Strict):
         self._check_options()
         self._check_points()
         return self
+
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """The limits, by objective."""
+        return cast(Mapping[str, float], self.limits)
 
     def option(self, name: str) -> str:
         """The method's option that parameter `name` sets."""

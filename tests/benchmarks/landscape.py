@@ -1,7 +1,7 @@
 """What trials of a space reach, learnt from stored real ones: to compare searches without running trials.
 
-`landscapes/NAME.parquet` has real trials of random configs, made by `live_trials.py`: the searched values, and
-the reports at each milestone and at the end. A forest of randomised trees (Geurts et al. 2006) learns the
+`landscapes/NAME.parquet` has real trials of random configs, made by `live_trials.py`: the searched values,
+and the reports at each milestone and at the end. A forest of randomised trees (Geurts et al. 2006) learns the
 logit of the score from the values, the queries and the budget. What it leaves unexplained is partly chance:
 trials that differ by their seed differ by `NOISE` of that, in all their reports alike and in each of them.
 """
@@ -38,7 +38,7 @@ class Told:
 
 
 class Landscape:
-    """A space whose trials are predicted; `r2`: the share of the logits' variance explained on other trials."""
+    """A space whose trials are predicted; `r2`: explained share of the logits' variance on other trials."""
 
     def __init__(self, name: str) -> None:
         table = pq.read_table(FOLDER / f"{name}.parquet")

@@ -1,6 +1,6 @@
 """Real trials for `search.py`: run while it searches, or stored as a landscape.
 
-    python tests/benchmarks/live_trials.py --landscape digits --trials 300    # writes landscapes/digits.parquet
+    python tests/benchmarks/live_trials.py --landscape digits --trials 300   # writes landscapes/digits.parquet
     python tests/benchmarks/live_trials.py --landscape mnist --trials 150 --data-root DIR
 
 They run in this process as `raysys trial` runs them, but for the ledger and the files: nobody is charged.
@@ -33,6 +33,7 @@ from raysys.oracle import Images, Response
 from raysys.records import EvalSet, Report
 from raysys.search.query_asha import milestones, own_milestones
 from raysys.search.study_searcher import StudySearcher
+from raysys.seeding import trial_seed
 from raysys.space.load import apply_overrides, load_space, to_json
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
@@ -154,8 +155,8 @@ def stored(name: str, data_root: Path | None, numbers: Sequence[int]) -> list[di
     """
     live, rows = Live(name, data_root), []
     for number in numbers:
-        values = dict(StudySearcher(live.space, "random", seed=number).ask().values)
-        reports = live.whole(values, number, lambda reports: None).reports
+        values = dict(StudySearcher(live.space, "random", seed=1000 + number).ask().values)
+        reports = live.whole(values, trial_seed(12345, number), lambda reports: None).reports
         kept = [report for report in reports if report.milestone] + [reports[-1]]
         before = [
             [one.val_accuracy for one in reports if not one.milestone and one.queries <= at.queries]

@@ -4,9 +4,9 @@
     python tests/benchmarks/search.py --on live --seeds 5 --trials 40         # real trials of digits
 
 One trial at a time. Each search spends at most what random search spent; `ratio` is the share of it after
-which its final front had random search's last hypervolume (inf: never). On the final front are finished trials
-only, but for Ray Tune's `OptunaSearch` with `ASHAScheduler`, which cannot tell them from stopped ones: there all
-are. `--until-reached` ends each search there.
+which its final front had random search's last hypervolume (inf: never). On the final front are finished
+trials only, but for Ray Tune's `OptunaSearch` with `ASHAScheduler`, which cannot tell them from stopped ones:
+there all are. `--until-reached` ends each search there.
 """
 
 import argparse

@@ -100,9 +100,7 @@ def test_without_seeds_no_config_comes_twice() -> None:
 def test_the_sampler_sees_one_trial_a_config_with_the_mean() -> None:
     searcher = StudySearcher(SPACE, "tpe", seed=3, seeds=3)
     points = means(played(searcher, SPACE.trials))
-    searcher.ask()
-    study = searcher._rebuilt()
-    done = study.get_trials(states=(TrialState.COMPLETE,))
+    done = searcher.study.get_trials(states=(TrialState.COMPLETE,))
     assert len(done) == len(points)
     for trial in done:
         _, mean, queries = points[tuple(sorted(trial.params.items()))]
@@ -186,4 +184,4 @@ def test_an_earlier_trial_of_another_space_is_left_out(change: dict[str, float |
     config = TrialConfig("u00000", "ideal", "hard", "mlp", 0, options)
     record = TrialRecord("u00000", 0, TrialStatus.FINISHED, config, queries=200, val_accuracy=0.9)
     warm = StudySearcher(SPACE, "tpe", seed=8, earlier=[record])
-    assert warm._configs == []
+    assert warm.study.trials == []

@@ -54,7 +54,7 @@ def searcher() -> StudySearcher:
 
 
 def trials(searcher: OptunaSearch | StudySearcher) -> list[optuna.trial.FrozenTrial]:
-    study = searcher._ot_study if isinstance(searcher, OptunaSearch) else searcher._study
+    study = searcher._ot_study if isinstance(searcher, OptunaSearch) else searcher.study
     return list(study.trials)
 
 
@@ -118,7 +118,7 @@ def test_metric_and_mode_of_tune_config_make_the_study_single_objective() -> Non
 
     study = searcher()
     assert not ours(study).set_search_properties("val_accuracy", "max", {"lr": tune.uniform(0, 1)})
-    assert len(study._study.directions) == 2
+    assert len(study.study.directions) == 2
 
 
 def test_a_lambda_cannot_be_saved_with_the_first_snapshot(tmp_path: Path) -> None:

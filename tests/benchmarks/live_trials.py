@@ -1,6 +1,6 @@
 """Real trials for `search.py`: run while it searches, or stored as a landscape.
 
-    python tests/benchmarks/live_trials.py --landscape digits --trials 300   # writes landscapes/digits.parquet
+    python tests/benchmarks/live_trials.py --landscape digits --trials 300  # makes landscapes/digits.parquet
     python tests/benchmarks/live_trials.py --landscape mnist --trials 150 --data-root DIR
 
 They run in this process as `raysys trial` runs them, but for the ledger and the files: nobody is charged.
@@ -43,12 +43,12 @@ OVERRIDES = {
     "digits": "{}",
     # Trials of seconds instead of minutes: noise of three kinds, small budgets, few passes.
     "mnist": """
-        query_budget: {type: int, low: 300, high: 3000, log: true}
+        query_budget: {type: int, low: 300, high: 2000, log: true}
         kind: {type: categorical, choices: [uniform, structured, scribbles]}
-        rounds: {type: int, low: 1, high: 20, log: true}
+        rounds: {type: int, low: 1, high: 10, log: true}
         candidates: {type: categorical, choices: [1, 3, 10]}
-        passes: {type: int, low: 1, high: 6}
-        final_passes: {type: int, low: 5, high: 40, step: 5}
+        passes: {type: int, low: 1, high: 3}
+        final_passes: {type: int, low: 4, high: 20, step: 4}
         generations: {type: int, low: 1, high: 2}
         self_distill: {type: float, low: 0.1, high: 0.9, when: {generations: 2}}
         """,

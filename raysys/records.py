@@ -105,7 +105,8 @@ class Report:
 class TrialRecord:
     """One row of the trials table; `None` where a value does not exist (yet).
 
-    `error` says why a trial failed; of a finished one, why it asked less than its budget allowed.
+    `error` says why a trial failed; of a finished one, that its student diverged (what it reached is NaN), or
+    why it asked less than its budget allowed.
     """
 
     uid: str

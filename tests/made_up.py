@@ -1,4 +1,4 @@
-"""Methods that do next to nothing, or misbehave, as an installed package brings them to the workers of Ray."""
+"""Methods that do next to nothing, or misbehave, as an installed package brings them to Ray's workers."""
 
 import os
 import time

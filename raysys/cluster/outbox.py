@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from raysys.records import Report
 
 HOLD_S = 0.5
-"""About how long a report may wait for the next ones: the driver takes a thousand results a second, of all trials."""
+"""How long a report may wait for others: the driver takes about 1,000 results a second from all trials."""
 
 
 class Outbox:

@@ -153,23 +153,22 @@ def trials(count: int, sampler: str) -> None:
 
 
 def reports(count: int) -> None:
-    """Reports from a trial's outbox to the tables, as fast as they go; what a trial does for each is not here."""
+    """Reports from a trial's outbox to the tables, as fast as they go: no training, no checkpoints."""
     with tempfile.TemporaryDirectory() as name:
-        layout = RunLayout.open(name)
-        write_manifest(layout, manifest(trials=1))
+        os.environ |= install(Path(name) / "package")  # workers import this module's builders
+        layout = RunLayout.open(Path(name) / "run")
+        write_manifest(layout, manifest(trials=2))
         with RunWriter(layout) as writer, ray_session("local", layout.log):
             book = RunBook(writer, [], time.monotonic)
-            table = Table("reports/s", "together", "one by one", box=None)
-            table.add_row(
-                "",
-                *(f"{told(book, count, number, alone):,.0f}" for number, alone in enumerate((False, True))),
-            )
+            rates = [told(layout, book, count, number, alone) for number, alone in enumerate((False, True))]
         rows = read_run(layout).reports.num_rows
     assert rows == 2 * count, f"{rows} reports arrived"
+    table = Table(f"{count} reports", "together", "one by one", box=None)
+    table.add_row("reports/s", *(f"{rate:,.0f}" for rate in rates))
     Console(width=110).print(table)
 
 
-def told(book: RunBook, count: int, number: int, alone: bool) -> float:
+def told(layout: RunLayout, book: RunBook, count: int, number: int, alone: bool) -> float:
     """Reports a second that one trial gets through Tune into the tables."""
     book.suggested(config(number))
     took: list[float] = []
@@ -186,7 +185,11 @@ def told(book: RunBook, count: int, number: int, alone: bool) -> float:
     tune.Tuner(
         tune.with_parameters(chatter, count=count, alone=alone),
         param_space={"uid": f"u{number:05d}", "number": number},
-        run_config=tune.RunConfig(verbose=0, callbacks=[Clocked(book, lambda: None, lambda uid: None)]),
+        run_config=tune.RunConfig(
+            storage_path=str(layout.tune),
+            verbose=0,
+            callbacks=[Clocked(book, lambda: None, lambda uid: None)],
+        ),
     ).fit()
     return count / (took[-1] - took[0])
 

@@ -73,3 +73,11 @@ def test_an_ended_trial_gets_no_more_answers(book: RunBook, event: str) -> None:
     assert ended == []
     getattr(recorder, event)(2, [TRIAL], TRIAL)
     assert ended == ["u00000"]
+
+
+def test_what_tune_keeps_of_a_result_is_small(book: RunBook) -> None:
+    recorder = Recorder(book, lambda: None, lambda uid: None)
+    recorder.on_trial_start(0, [TRIAL], TRIAL)
+    kept = result(config={"options": {"lr": 0.1}}, val_accuracy=0.5)
+    recorder.on_trial_result(1, [TRIAL], TRIAL, kept)
+    assert kept == {"uid": "u00000", "reports": [], "val_accuracy": 0.5}

@@ -1,4 +1,4 @@
-"""A run some of whose trials refuse, break, die, diverge or dawdle ends with the right states, and nothing is left."""
+"""A run whose trials refuse, break, die, diverge or dawdle ends with the right states and no process left."""
 
 import json
 import re

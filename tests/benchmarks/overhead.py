@@ -235,7 +235,9 @@ def searcher() -> None:
         study = StudySearcher(space, sampler, 0)  # type: ignore[arg-type]
         rng = np.random.default_rng(0)
         took = []
-        for _ in range(most):
+        for told_of in range(most):
+            near = any(0 <= at - told_of <= 5 for at in (10, 100, 200, 500, 1000))
+            study._sampler = sampler if near else "random"  # type: ignore[assignment]  # quick between the points
             start = time.perf_counter()
             suggestion = study.ask()
             took.append(time.perf_counter() - start)

@@ -105,8 +105,9 @@ class Report:
 class TrialRecord:
     """One row of the trials table; `None` where a value does not exist (yet).
 
-    `error` says why a trial failed or was stopped; of a finished one, why it asked less than its budget
-    allowed. The numbers of a stopped one are those of its last milestone (see `Report.milestone`).
+    `error` says why a trial failed or was stopped; of a finished one, that its student diverged (what it
+    reached is NaN), or why it asked less than its budget allowed. The numbers of a stopped one are those of its
+    last milestone (see `Report.milestone`).
     """
 
     uid: str

@@ -4,6 +4,7 @@ With `--json` a command prints JSON on stdout and nothing else there: `raysys fr
 """
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -39,7 +40,7 @@ def note(*lines: str) -> None:
 
 def share(value: float | None) -> str:
     """A share in [0, 1] in percent; `-` where it does not exist."""
-    return "-" if value is None else f"{value:.2%}"
+    return "-" if value is None or math.isnan(value) else f"{value:.2%}"
 
 
 def print_json(data: object, indent: int | None = None) -> None:

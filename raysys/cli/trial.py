@@ -92,8 +92,9 @@ def trial(
         output.warning(record.error)
     if json:
         told = {name: getattr(wanted, name) for name in ("uid", "method", "response", "seed")}
-        told |= {name: getattr(record, name) for name in RESULTS}
-        output.print_json(told)
+        results = {name: getattr(record, name) for name in RESULTS}
+        # NaN, which is no number to itself, is what a diverged student reaches; JSON has none.
+        output.print_json(told | {name: value if value == value else None for name, value in results.items()})
         return
     rows = [
         ("queries", f"{record.queries:,}"),

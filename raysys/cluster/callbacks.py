@@ -42,6 +42,9 @@ class Recorder(Callback):
         uid = trial.config["uid"]
         if result["reports"]:
             self._book.reported([Report(**row) for row in result["reports"]])
+        # Tune keeps each trial's last result until the run ends, with statistics of every number in it.
+        result["reports"] = []
+        result.pop("config", None)
         if uid in self._ended:  # Tune may repeat a last result
             return
         match result.get("status"):

@@ -9,6 +9,7 @@ import torch
 from ray import tune
 
 from raysys.cluster.one_trial import run_one
+from raysys.cluster.outbox import Outbox
 from raysys.errors import StorageError, UnreachableError
 from raysys.oracle import Images
 from raysys.records import EvalSet, Report, Task, TrialConfig
@@ -37,6 +38,7 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
     def send(reports: Sequence[Report]) -> None:
         tune.report(_result(reports))
 
+    outbox = Outbox(send, time.monotonic)
     try:
         outcome = run_one(
             trial,
@@ -44,17 +46,21 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
             lambda uid, budget, attempt: ActorOracle(context.teacher, uid, budget, attempt),
             context.val,
             RunLayout.open(context.root),
-            send,
+            outbox.add,
             time.monotonic,
             context.device,
             context.images,
         )
     except (StorageError, UnreachableError) as error:
         # Not the trial's fault: the run should end, and a resume go on with the trial.
+        outbox.flush()
         why = {"error": str(error), "exit_code": error.exit_code}
         tune.report({"uid": trial.uid, "reports": [], "status": "interrupted", **why})
         return
-    last = _result(outcome.reports[-1:])
+    except Exception:
+        outbox.flush()
+        raise
+    last = _result(outbox.take() or outcome.reports[-1:])
     ended = {"status": "finished", "note": outcome.note, "weights_sha256": outcome.weights_sha256}
     tune.report({**last, **ended})
 

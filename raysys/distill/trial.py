@@ -1,6 +1,7 @@
 """One trial from the first query to the student, as one function: no Ray, no files, no clock of its own."""
 
 import io
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,9 @@ from raysys.oracle import BudgetExhausted, Images, Oracle, Response
 from raysys.records import EvalSet, Report, Task, TrialConfig
 
 STATE_VERSION = 2
+
+DIVERGED = "diverged: the student's outputs are NaN"
+"""The note of a trial that ended with such a student."""
 
 
 class Keeper(Protocol):
@@ -90,7 +94,8 @@ class KeptRequests:
 class Outcome:
     """A finished trial: its student in eval mode, and all its reports, the last one final.
 
-    `note` says why it asked less than its budget allowed, where it did for a reason (`Method.note`).
+    `note` says what a person should know: that it diverged, or why it asked less than its budget allowed
+    (`Method.note`).
     """
 
     student: nn.Module
@@ -157,7 +162,8 @@ def run_trial(
         requests.keep_pairs(method.queries)  # before the state that does not ask for them again
         keeper.save(_pack(method, reports))
         on_reports(reports[-1:])
-    return Outcome(method.student.eval(), reports, method.note)
+    notes = (DIVERGED if reports and math.isnan(reports[-1].agreement) else "", method.note)
+    return Outcome(method.student.eval(), reports, "; ".join(filter(None, notes)))
 
 
 def _pack(method: Method, reports: Sequence[Report]) -> bytes:

@@ -62,7 +62,7 @@ class Snapshot:
         return dict(Counter(error for error in errors if error).most_common())
 
     def notes(self) -> dict[str, str]:
-        """By uid, why trials that finished asked less than their budget allowed."""
+        """By uid, what to know of trials that finished: they diverged, or asked less than they might have."""
         rows = self.trials.select(["uid", "status", "error"]).to_pylist()
         return {
             row["uid"]: row["error"] for row in rows if row["status"] == TrialStatus.FINISHED and row["error"]

@@ -86,3 +86,11 @@ def test_a_trial_that_the_scheduler_stopped_ends_with_its_milestone_and_the_reas
     recorder.on_trial_error(2, [TRIAL], TRIAL)
     book.interrupt()
     assert book.records["u00000"].status is TrialStatus.STOPPED, "a resume has nothing left to do for it"
+
+
+def test_what_tune_keeps_of_a_result_is_small(book: RunBook) -> None:
+    recorder = Recorder(book, lambda: None, lambda uid: None, {})
+    recorder.on_trial_start(0, [TRIAL], TRIAL)
+    kept = result(config={"options": {"lr": 0.1}}, val_accuracy=0.5)
+    recorder.on_trial_result(1, [TRIAL], TRIAL, kept)
+    assert kept == {"uid": "u00000", "reports": [], "val_accuracy": 0.5}

@@ -134,3 +134,21 @@ def test_a_soft_method_needs_a_soft_teacher(tmp_path: Path) -> None:
         run(tmp_path, space(tmp_path, method="soft"))
     assert not (tmp_path / "run").exists()
     assert run(tmp_path, space(tmp_path, method="soft", response="soft")).queries == 50
+
+
+def test_a_student_that_diverges_is_told_and_is_on_no_front(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(METHODS, "moody", "made_up:MoodyOptions")
+    monkeypatch.chdir(tmp_path)
+    record = run(tmp_path, space(tmp_path, method="moody", options={"query_budget": 7, "mood": "diverges"}))
+    assert (record.status, record.queries) == (TrialStatus.FINISHED, 7)
+    assert record.error == "diverged: the student's outputs are NaN"
+    assert main(["front", "run", "--json"]) == 0
+    front = json.loads(capsys.readouterr().out)
+    assert (front["points"], front["excluded"]) == ([], 1)
+    assert main(["trial", "--from", "run:u00000", "--name", "again", "--json"]) == 0
+    streams = capsys.readouterr()
+    again = json.loads(streams.out)
+    assert (again["val_accuracy"], again["agreement"], again["queries"]) == (None, None, 7)
+    assert "val -  agreement -" in streams.err

@@ -33,3 +33,15 @@ def test_looking_does_not_change_the_student(training: bool) -> None:
     assert predict(student, pictures(9))[0] == alone, "batch statistics play no part"
     assert student.training is training
     assert all(torch.equal(a, b) for a, b in zip(student.buffers(), statistics, strict=True))
+
+
+def test_a_student_that_says_nan_reaches_nothing() -> None:
+    student = linear()
+    with torch.no_grad():
+        next(student.parameters())[3].fill_(torch.nan)  # one class of ten; argmax would take it for an answer
+    assert (predict(student, pictures(3)) == -1).all()
+    accuracy, agreement = evaluate(student, held_out())
+    assert accuracy is not None and np.isnan([accuracy, agreement]).all()
+    images = pictures(4)
+    accuracy, agreement = evaluate(student, EvalSet(images, None, np.zeros(4, dtype=np.int64)))
+    assert accuracy is None and np.isnan(agreement)

@@ -1,8 +1,10 @@
 """Frozen records that cross packages. Plain data: no torch, no ray, no files."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,16 @@ class TrialConfig:
     seed: int
     options: Mapping[str, Scalar]
     milestones: tuple[int, ...] = ()
+
+    @cached_property
+    def options_json(self) -> str:
+        """The options as JSON text, the same for equal ones."""
+        return json.dumps(dict(self.options), sort_keys=True)
+
+    @property
+    def recipe(self) -> tuple[str, str, str, str]:
+        """All that decides the trial but its seed: trials of one recipe are one point together."""
+        return self.method, self.response, self.student, self.options_json
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from raysys.fronts.goal import Goal
 from raysys.fronts.hypervolume import hypervolume
 from raysys.fronts.objectives import QUERIES, Floats
+from raysys.fronts.pareto import nondominated
 from raysys.fronts.points import Points
 
 
@@ -36,16 +37,21 @@ def front_history(points: Points, columns: Mapping[str, npt.ArrayLike], goal: Go
     alone = goal.scaled(rows)
     sums, seen = np.zeros((len(points.first), rows.shape[1])), np.zeros(len(points.first))
     costs = np.full((len(points.first), 2), np.nan)
+    edge = np.empty(0, dtype=np.int64)  # the points on the front so far
     volume, volumes = 0.0, []
     for row, point in enumerate(points.of):
         if points.counts[point]:
             seen[point] += 1
             sums[point] += rows[row]
-            first = seen[point] == 1
-            new = alone[row] if first else goal.scaled(sums[[point]] / seen[point])[0]
-            beaten = first and (costs <= new).all(axis=1).any()
+            new = alone[row] if seen[point] == 1 else goal.scaled(sums[[point]] / seen[point])[0]
             costs[point] = new
-            volume = volume if beaten else hypervolume(costs)
+            if point in edge:  # it moves: any point may come back
+                edge = np.flatnonzero(nondominated(costs))
+                volume = hypervolume(costs[edge])
+            elif not (costs[edge] <= new).all(axis=1).any():
+                edge = np.append(edge, point)
+                edge = edge[nondominated(costs[edge])]
+                volume = hypervolume(costs[edge])
         volumes.append(volume)
     spent = np.nancumsum(np.array(columns[QUERIES.name], dtype=np.float64))
     return History(spent, np.array(volumes, dtype=np.float64))

@@ -133,8 +133,9 @@ def _anytime(snapshot: Snapshot, reports: pa.Table) -> Points:
     recipes: dict[Any, int] = {}
     trials = snapshot.trials.select(["uid", *RECIPE]).to_pylist()
     of = {row.pop("uid"): recipes.setdefault(tuple(row.values()), len(recipes)) for row in trials}
-    if len(recipes) == len(of):  # nothing to pool: quick, also for a million reports
-        return numbered(np.arange(reports.num_rows), asked)
+    if len(recipes) == len(of):  # nothing to pool, perhaps of a million reports
+        each = np.arange(reports.num_rows)
+        return Points(each, each, np.ones_like(each), asked)
     uids = reports["uid"].combine_chunks().dictionary_encode()
     names = uids.dictionary.to_pylist()
     recipe = np.array([of.get(uid, -1 - number) for number, uid in enumerate(names)])[uids.indices]

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,8 @@ def budgets(found: Iterable[Search]) -> list[int]:
 
 
 def common_level(found: Iterable[Search]) -> float:
-    """The hypervolume by which searches are timed: the least of their mean final ones."""
-    return min(over.mean for one in found if (over := one.hypervolume))
+    """The hypervolume by which searches are timed: the final one of the median run of the worst search."""
+    return min(median_low([float(each.hypervolume[-1]) for each in one.histories]) for one in found)
 
 
 def search_json(search: Search, at: Sequence[int], level: float) -> dict[str, Any]:

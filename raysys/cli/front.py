@@ -68,8 +68,8 @@ def _front(
         "best": None if max_queries is None else best_within(part, max_queries),
         "cheapest": None if min_accuracy is None else cheapest_with(part, min_accuracy),
     }
-    uids = {int(member): point["uid"] for member, point in zip(part.members, data["points"], strict=True)}
-    data |= {mark: None if member is None else uids[member] for mark, member in marked.items()}
+    for member, point in zip(part.members, data["points"], strict=True):
+        point |= {mark: bool(member == found) for mark, found in marked.items()}
     if json:
         output.print_json(data)
     elif data["points"]:
@@ -96,8 +96,7 @@ def print_front(front: dict[str, Any]) -> None:
     rows = []
     for point in front["points"]:
         bar = "█" * round(24 * max(0.0, point[score] - chance) / (1 - chance))
-        marks = [mark for mark in ("best", "cheapest") if front.get(mark) == point["uid"]]
-        marks += ["knee"] if point["knee"] else []
+        marks = [mark for mark in ("best", "cheapest", "knee") if point.get(mark)]
         count = [point["seeds"]] if several else []
         shares = [_share(point[name], point[f"{name}_std"] if several else None) for name in (score, test)]
         rows.append([point["uid"], *count, round(point["queries"]), *shares, bar, ", ".join(marks) or None])

@@ -41,11 +41,8 @@ class Goal:
         good = np.ones(len(values), dtype=np.bool_)
         for column, one in enumerate(self.objectives):
             if (limit := self.limits.get(one.name)) is not None:
-                good &= ~(
-                    (values[:, column] < limit)
-                    if one.direction == "maximize"
-                    else (values[:, column] > limit)
-                )
+                value = values[:, column]
+                good &= ~(value < limit if one.direction == "maximize" else value > limit)
         return good
 
     def costs(self, values: Floats) -> Floats:

@@ -1,8 +1,10 @@
 """Frozen records that cross packages. Plain data: no torch, no ray, no files."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,6 +69,16 @@ class TrialConfig:
     options: Mapping[str, Scalar]
     milestones: tuple[int, ...] = ()
 
+    @cached_property
+    def options_json(self) -> str:
+        """The options as JSON text, the same for equal ones."""
+        return json.dumps(dict(self.options), sort_keys=True)
+
+    @property
+    def recipe(self) -> tuple[str, str, str, str]:
+        """All that decides the trial but its seed: trials of one recipe are one point together."""
+        return self.method, self.response, self.student, self.options_json
+
 
 @dataclass(frozen=True)
 class EvalSet:
@@ -106,8 +118,8 @@ class TrialRecord:
     """One row of the trials table; `None` where a value does not exist (yet).
 
     `error` says why a trial failed or was stopped; of a finished one, that its student diverged (what it
-    reached is NaN), or why it asked less than its budget allowed. The numbers of a stopped one are those of its
-    last milestone (see `Report.milestone`).
+    reached is NaN), or why it asked less than its budget allowed. The numbers of a stopped one are those of
+    its last milestone (see `Report.milestone`).
     """
 
     uid: str

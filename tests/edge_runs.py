@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def trial(number: int, status: TrialStatus = TrialStatus.FINISHED, **values: Any
     known: dict[str, Any] = {"queries": 500 * (number + 1), "val_accuracy": 0.8 + 0.03 * number}
     own = config(number)
     return TrialRecord(own.uid, 1, status, own, **{**known, **values})
+
+
+def replicate(
+    number: int, status: TrialStatus = TrialStatus.FINISHED, *, of: int, **values: Any
+) -> TrialRecord:
+    """Another seed of the recipe of trial `of`."""
+    own = trial(number, status, **values)
+    return replace(own, config=replace(own.config, options=config(of).options))
 
 
 def report(number: int, step: int, attempt: int = 1, **values: Any) -> Report:
@@ -124,6 +133,15 @@ RUNS: dict[str, tuple[list[TrialRecord], dict[str, Any]]] = {
     "nan": ([trial(0, val_accuracy=math.nan), trial(1, val_accuracy=math.inf), trial(2)], {}),
     "Prüfung 数字 $5$": ([trial(0), trial(1)], {}),
     "many": (_many(60), {}),
+    "seeds": (
+        [
+            trial(0, queries=500, val_accuracy=0.8, test_accuracy=0.7),
+            trial(1, queries=1000, val_accuracy=0.89),
+            replicate(2, of=0, queries=501, val_accuracy=0.9, test_accuracy=0.8),
+            replicate(3, of=1, queries=1000, val_accuracy=0.93),
+        ],
+        {"seeds": 2},
+    ),
     "no labels": (
         [
             trial(0, val_accuracy=None, agreement=0.7),

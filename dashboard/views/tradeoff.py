@@ -10,7 +10,7 @@ from dashboard import snapshot
 from raysys.figures.curve import curve_alt, curve_figure
 from raysys.figures.front import front_alt, front_figure
 from raysys.fronts.objectives import TESTED
-from raysys.store.points import Kind, varying_parameters
+from raysys.store.points import Kind, member_uids, varying_parameters
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER
 
@@ -43,10 +43,10 @@ def main() -> None:
 def trials_table(run: Snapshot) -> None:
     """All trials, with the parameters that differ; picking a row shows that trial."""
     front = snapshot.front(run)
-    marks = [""] * run.trials.num_rows
-    for row in front.members:
-        marks[row] = "knee" if row == front.knee else "front"
-    table = run.trials.append_column("front", pa.array(marks, pa.string()))
+    members = zip(front.members, member_uids(run, front), strict=True)
+    marks = {uid: "knee" if member == front.knee else "front" for member, uids in members for uid in uids}
+    shown = [marks.get(uid, "") for uid in run.trials["uid"].to_pylist()]
+    table = run.trials.append_column("front", pa.array(shown, pa.string()))
     parameters = [PARAMETER + name for name in varying_parameters(run)]
     shares = [column for pair in TESTED.items() for column in pair]
     table = table.select(["uid", "status", "front", "queries", *shares, "seconds", *parameters, "error"])
@@ -85,7 +85,8 @@ def _pickable(run: Snapshot) -> list[str]:
     uids: list[str] = run.trials["uid"].to_pylist()
     opening = None
     if len(front.members):
-        opening = uids[front.members[-1] if front.knee is None else front.knee]
+        at = -1 if front.knee is None else front.members.tolist().index(front.knee)
+        opening = member_uids(run, front)[at][0]
     return sorted(uids, key=lambda uid: (uid != opening, uid))
 
 

@@ -1,7 +1,9 @@
 """`raysys compare`: methods side by side, over seeds."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean, median_high
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +14,9 @@ from raysys.errors import UsageError
 if TYPE_CHECKING:
     from raysys.distill.options import StudentOptions
     from raysys.store.comparison import Row, Spread
+    from raysys.store.layout import RunLayout
     from raysys.store.manifest import Manifest
+    from raysys.store.reader import Snapshot
 
 FRESH = ("fresh_val_accuracy", "fresh_test_accuracy")
 NUMBERS = ("queries", "val_accuracy", "test_accuracy", "agreement", "test_agreement", *FRESH)
@@ -34,19 +38,29 @@ def compare(
         list[Path] | None, typer.Option("-c", "--config", help="with --fresh: a YAML file of such keys")
     ] = None,
     data_root: common.DataRoot = None,
+    fronts: Annotated[
+        bool, typer.Option("--fronts", help="compare searches: their hypervolumes, and what they attained")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Compare the finished trials of runs with one teacher: mean and spread over the seeds of a config.
 
     With --fresh also of students that learn only from what the trials asked, all by the same recipe; no query
     is made. Its parts are options of a student: --fresh -s final_passes=100 -s lr=0.1.
+
+    With --fronts the final fronts instead: runs that differ by their seed only are repetitions of one search.
     """
     from raysys.store.comparison import comparable, row_json, rows_of, without_noise
+
+    if fronts and fresh:
+        raise UsageError("--fronts compares searches, --fresh students", hint="give one of them")
 
     if (settings or config or first) and not fresh:
         raise UsageError("-s, -c and --first are about fresh students", hint="add --fresh")
     recipe = _recipe(settings or [], config or []) if fresh else None
     found = comparable(runs)
+    if fronts:
+        return _fronts(found, json)
     manifest = found[0][1].manifest
     rows = rows_of(found)
     if recipe is not None:
@@ -61,9 +75,53 @@ def compare(
         card = manifest.teacher.as_dict() if manifest.teacher else None
         told |= {"teacher": card, "fresh": None if recipe is None else _parts(recipe)}
         told["first"] = first
-        output.print_json({**told, "rows": [row_json(row, NUMBERS) for row in rows]})
-        return
-    _show(rows, manifest, recipe is not None)
+        return output.print_json({**told, "rows": [row_json(row, NUMBERS) for row in rows]})
+    return _show(rows, manifest, recipe is not None)
+
+
+def _fronts(found: "list[tuple[RunLayout, Snapshot]]", json: bool) -> None:
+    """Two tables: the searches, by number, and the score that their runs attain within each budget."""
+    from raysys.store.comparison import EVIDENCE
+    from raysys.store.searches import budgets, common_level, search_json, searches
+
+    compared = searches(found)
+    at, level = budgets(compared), common_level(compared)
+    score = found[0][1].manifest.score
+    if json:
+        told: dict[str, Any] = {
+            "runs": [snapshot.path for _, snapshot in found],
+            "score": score,
+            "budgets": at,
+        }
+        told |= {"level": level, "searches": [search_json(one, at, level) for one in compared]}
+        return output.print_json(told)
+    rows = []
+    for number, one in enumerate(compared, start=1):
+        over, terms = one.hypervolume, one.terms
+        volume = f"{over.mean:.4f} ± {'-' if over.std is None else f'{over.std:.4f}'}" if over else ""
+        reached_after = [math.inf if queries is None else queries for queries in one.queries_to_reach(level)]
+        after = median_high(reached_after)
+        what = [terms[name] for name in ("space", "method", "sampler", "scheduler", "trials")]
+        spent = [f"{fmean(one.spent):,.0f}", "-" if math.isinf(after) else f"{after:,.0f}"]
+        rows.append([number, *what, len(one.runs), *spent, volume])
+    columns = ("space", "method", "sampler", "scheduler", "trials", "n", "queries", f"to {level:.4f}")
+    output.table(("", *columns, "hypervolume"), rows)
+    output.result(f"to {level:.4f}: the median of the queries after which a run had that hypervolume")
+    cells: list[list[Any]] = [[f"{budget:,}"] for budget in at]
+    for one in compared:
+        for reached in one.attained(at).values():
+            for row, value in zip(cells, reached, strict=True):
+                row.append("-" if value is None else f"{100 * value:.1f}")
+    by = [
+        f"{number}: {name}" for number in range(1, len(compared) + 1) for name in ("worst", "median", "best")
+    ]
+    output.table(("budget", *by), cells)
+    output.result(
+        f"{score} in % that all runs of a search attain within a budget, at least half of them, the best"
+    )
+    if any(len(one.runs) < EVIDENCE for one in compared):
+        output.result(f"searches with fewer than {EVIDENCE} runs (n) are no evidence")
+    return None
 
 
 def _recipe(settings: Sequence[str], files: Sequence[Path]) -> "StudentOptions":

@@ -1,12 +1,16 @@
 """`raysys front`: what accuracy costs in queries."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raysys.cli import output
 from raysys.cli.what_if import print_what_if
+from raysys.errors import UsageError
+
+if TYPE_CHECKING:
+    from raysys.store.reader import Snapshot
 
 
 class FrontKind(StrEnum):
@@ -25,10 +29,13 @@ class WhatIf(StrEnum):
 def front(
     run: Annotated[str, typer.Argument(help="the run's folder")],
     max_queries: Annotated[
-        int | None, typer.Option(min=0, help="only points up to this many queries")
+        int | None, typer.Option(min=0, help="only points up to this many queries; the best is marked")
     ] = None,
     min_accuracy: Annotated[
-        float | None, typer.Option(min=0, max=1, help="only points of at least this accuracy (or agreement)")
+        float | None,
+        typer.Option(
+            min=0, max=1, help="only points of at least this accuracy (or agreement); the cheapest is marked"
+        ),
     ] = None,
     kind: Annotated[
         FrontKind, typer.Option(help="final: over finished trials; anytime: over all reports")
@@ -36,18 +43,45 @@ def front(
     what_if: Annotated[
         WhatIf | None, typer.Option(help="what early stopping would have saved, and lost of the front")
     ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="how the final front's hypervolume grew with the queries spent")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Show the Pareto front of a run: accuracy or agreement up, queries down; the knee is marked."""
-    from raysys.store.points import front_json, run_front, within
+    """Show the Pareto front of a run: accuracy or agreement up, queries down; the knee is marked.
+
+    Trials that differ by their seed only are one point, at their means.
+    """
     from raysys.store.reader import read_run
 
+    if history and (max_queries is not None or min_accuracy is not None or kind is FrontKind.ANYTIME):
+        raise UsageError(
+            "--history is of the whole final front", hint="leave out --max-queries, --min-accuracy and --kind"
+        )
     snapshot = read_run(run)
     if what_if is not None:
         print_what_if(snapshot, json)
-        return
+    elif history:
+        _history(snapshot, json)
+    else:
+        _front(snapshot, kind, max_queries, min_accuracy, json)
+
+
+def _front(
+    snapshot: "Snapshot", kind: FrontKind, max_queries: int | None, min_accuracy: float | None, json: bool
+) -> None:
+    from raysys.fronts.attainment import best_within, cheapest_with
+    from raysys.store.points import front_json, run_front
+
     whole = run_front(snapshot, kind.value)
-    data = front_json(snapshot, within(snapshot, whole, kind.value, max_queries, min_accuracy), kind.value)
+    part = whole.within(max_queries, min_accuracy)
+    data = front_json(snapshot, part, kind.value)
+    marked = {
+        "best": None if max_queries is None else best_within(part, max_queries),
+        "cheapest": None if min_accuracy is None else cheapest_with(part, min_accuracy),
+    }
+    for member, point in zip(part.members, data["points"], strict=True):
+        point |= {mark: bool(member == found) for mark, found in marked.items()}
     if json:
         output.print_json(data)
     elif data["points"]:
@@ -62,6 +96,7 @@ def print_front(front: dict[str, Any]) -> None:
     """Print a front (the JSON object of `--json`) as a table.
 
     `val` and `test` are of what ranks the students, accuracy or agreement; the bar is what is above chance.
+    Where a point has several seeds, numbers are mean ± sample standard deviation, and a column counts them.
     """
     from raysys.fronts.objectives import AGREEMENT, TESTED
 
@@ -69,20 +104,47 @@ def print_front(front: dict[str, Any]) -> None:
     test = TESTED[score]
     chance = front["reference"][score]
     kind = " agreement" if score == AGREEMENT.name else ""
-    output.table(
-        ("uid", "queries", f"val{kind}", f"test{kind}", "", ""),
-        [
-            (
-                point["uid"],
-                point["queries"],
-                f"{point[score]:.2%}",
-                None if point[test] is None else f"{point[test]:.2%}",
-                "█" * round(24 * max(0.0, point[score] - chance) / (1 - chance)),
-                "knee" if point["knee"] else None,
-            )
-            for point in front["points"]
-        ],
-    )
+    several = any(point["seeds"] > 1 for point in front["points"])
+    rows = []
+    for point in front["points"]:
+        bar = "█" * round(24 * max(0.0, point[score] - chance) / (1 - chance))
+        marks = [mark for mark in ("best", "cheapest", "knee") if point.get(mark)]
+        count = [point["seeds"]] if several else []
+        shares = [_share(point[name], point[f"{name}_std"] if several else None) for name in (score, test)]
+        rows.append([point["uid"], *count, round(point["queries"]), *shares, bar, ", ".join(marks) or None])
+    seeds = ["seeds"] if several else []
+    output.table(("uid", *seeds, "queries", f"val{kind}", f"test{kind}", "", ""), rows)
     output.result(f"{len(front['points'])} points, hypervolume {front['hypervolume']:.4f}")
     if front["excluded"]:
         output.note(f"{front['excluded']} points without a finite {score} are left out")
+    if front["outside"]:
+        told = ", ".join(f"{name} {limit:g}" for name, limit in front["limits"].items())
+        output.note(f"{front['outside']} points beyond the space's limits are left out: {told}")
+
+
+def _share(mean: float | None, std: float | None) -> str | None:
+    if mean is None:
+        return None
+    return f"{mean:.2%}" if std is None else f"{mean:.2%} ± {100 * std:.2f}"
+
+
+def _history(snapshot: "Snapshot", json: bool) -> None:
+    from raysys.store.points import history_json
+
+    data = history_json(snapshot)
+    if json:
+        return output.print_json(data)
+    if not data["history"]:
+        return output.note("no history yet: no trial has ended")
+    rows = [
+        (
+            step["ended"],
+            f"{step['queries']:,}",
+            f"{step['hypervolume']:.4f}",
+            "█" * round(24 * step["hypervolume"]),
+        )
+        for step in data["history"]
+    ]
+    output.table(("trials", "queries", "hypervolume", ""), rows)
+    output.result(f"{data['ended']} trials ended, {data['queries']:,} queries, evaluation not included")
+    return None

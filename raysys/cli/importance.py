@@ -28,7 +28,7 @@ def importance(
     space, records = from_json(snapshot.manifest.space), snapshot.records()
     found = importances(space, records)
     finished = values_of(space, [one for one in records if one.status is TrialStatus.FINISHED])
-    front = values_of(space, [records[row] for row in run_front(snapshot).members])
+    front = values_of(space, [records[row] for row in run_front(snapshot).rows()])
     parameters: list[dict[str, Any]] = [
         {
             "name": name,

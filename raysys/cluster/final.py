@@ -1,16 +1,16 @@
 """The end of a run: what it delivers is tested once, other students are pruned, the manifest says so."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from raysys.cluster.pruning import Pruner
 from raysys.cluster.run_book import RunBook
 from raysys.distill.evaluation import evaluate
 from raysys.errors import RaysysError
-from raysys.fronts.front import front_of_records
+from raysys.fronts.front import final_front
 from raysys.models.classifiers import build_classifier
 from raysys.models.weights import load_safetensors
-from raysys.records import EvalSet, Task, TrialRecord, TrialStatus
+from raysys.records import EvalSet, Task, TrialRecord
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, RunState, read_manifest, write_manifest
 from raysys.teacher.journal import read_accounts
@@ -22,8 +22,9 @@ def finish(
     """Write down how the run ended. An interrupted run is not tested: its front is not final yet."""
     if state is not RunState.INTERRUPTED:
         kept = delivered(book, manifest)
-        book.tested({r.uid: test_student(layout, r, task, test) for r in kept if r.test_agreement is None})
-        _prune(layout, book, {record.uid for record in kept})
+        new = [record for record in kept if record.test_agreement is None and _is_kept(layout, record)]
+        book.tested({record.uid: test_student(layout, record, task, test) for record in new})
+        Pruner(layout).prune(book.records.values(), {record.uid for record in kept})
     accounts = read_accounts(layout.ledger, layout.filesystem).values()
     update = {
         "state": state,
@@ -46,15 +47,9 @@ def crash_recorded(layout: RunLayout) -> Iterator[None]:
 
 
 def delivered(book: RunBook, manifest: Manifest) -> list[TrialRecord]:
-    """The trials on the final front, by rising queries.
-
-    Where nothing is searched, trials are seeds of one config: all finished ones, for their mean and spread.
-    """
+    """The trials on the final front, all seeds of each point, by rising queries."""
     rows = list(book.records.values())
-    if not manifest.space["parameters"]:
-        return [record for record in rows if record.status is TrialStatus.FINISHED]
-    front = front_of_records(rows, manifest.score, manifest.reference)
-    return [rows[index] for index in front.members]
+    return [rows[row] for row in final_front(rows, manifest.goal).rows()]
 
 
 def test_student(
@@ -66,10 +61,6 @@ def test_student(
     return evaluate(student.eval(), test)
 
 
-def _prune(layout: RunLayout, book: RunBook, kept: set[str]) -> None:
-    """Keep the students that are delivered, and the checkpoints of trials that may yet go on."""
-    for uid, record in book.records.items():
-        if record.status.ended and uid not in kept:
-            shutil.rmtree(layout.students(uid), ignore_errors=True)
-        if record.status in (TrialStatus.FINISHED, TrialStatus.STOPPED):
-            shutil.rmtree(layout.checkpoints(uid), ignore_errors=True)
+def _is_kept(layout: RunLayout, record: TrialRecord) -> bool:
+    """False where a later seed brought a config back to the front after its student was removed."""
+    return (layout.students(record.uid) / "weights.safetensors").exists()

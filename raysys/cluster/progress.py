@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from raysys.fronts.front import front_of_records
-from raysys.fronts.hypervolume import Reference
-from raysys.fronts.objectives import ACCURACY
+from raysys.fronts.front import final_front
+from raysys.fronts.goal import Goal
 from raysys.records import TrialRecord, TrialStatus
 
 Mode = Literal["auto", "plain", "json", "none"]
@@ -84,14 +83,13 @@ def run_status(
     evaluation: int,
     worst_case: int,
     cap: int | None,
-    reference: Reference,
+    goal: Goal,
     elapsed_s: float,
     kept: int,
-    score: str = ACCURACY.name,
 ) -> Status:
-    """The status of a run from its trials' records; `score` names the field that ranks them."""
+    """The status of a run from its trials' records."""
     rows = list(records.values())
-    front = front_of_records(rows, score, reference)
+    front = final_front(rows, goal)
     counts = Counter(row.status for row in rows)
     return Status(
         trials=trials,
@@ -101,7 +99,7 @@ def run_status(
         capped=cap is not None,
         front=len(front.members),
         hypervolume=front.hypervolume,
-        best=max((getattr(rows[index], score) for index in front.members), default=0.0),
+        best=float(front.score.max(initial=0.0)),
         elapsed_s=elapsed_s,
         kept=kept,
     )

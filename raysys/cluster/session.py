@@ -19,6 +19,7 @@ from raysys.cluster.machine import Machine
 from raysys.cluster.plan import FLOOR, budget_range
 from raysys.cluster.problem import Problem
 from raysys.cluster.progress import ProgressPrinter, run_status
+from raysys.cluster.pruning import Pruner
 from raysys.cluster.ray_cluster import place, ray_session, resources
 from raysys.cluster.run_book import RunBook
 from raysys.cluster.signals import SoftStop
@@ -26,6 +27,7 @@ from raysys.cluster.teacher import teacher_setup
 from raysys.cluster.trainable import TrialContext, trainable
 from raysys.data.datasets import Dataset
 from raysys.errors import RaysysError, ResumeError, UnreachableError
+from raysys.fronts.front import contenders
 from raysys.records import EVALUATION, EvalSet, TrialRecord
 from raysys.search.study_searcher import StudySearcher, Suggestion
 from raysys.search.tune_scheduler import TuneScheduler
@@ -168,7 +170,7 @@ class Session:
             book,
             brakes,
             self._progress(book, problem),
-            on_end=teacher.close.remote,
+            self._on_end(book, teacher),
         )
 
     def _scheduler(self) -> TuneScheduler | None:
@@ -177,6 +179,17 @@ class Session:
         if manifest.scheduler == NO_SCHEDULER:
             return None
         return TuneScheduler(replayed(read_run(self._layout)), manifest.score, extras(manifest))
+
+    def _on_end(self, book: RunBook, teacher: Handle) -> Callable[[str], None]:
+        """What happens when Tune is done with a trial."""
+        pruner = Pruner(self._layout)
+
+        def on_end(uid: str) -> None:
+            teacher.close.remote(uid)
+            records = list(book.records.values())
+            pruner.prune(records, contenders(records, self._manifest.goal, self._manifest.seeds))
+
+        return on_end
 
     def _trainable(self, problem: Problem, teacher: Handle, val: EvalSet) -> Any:
         each = self._space.resources
@@ -202,10 +215,9 @@ class Session:
                         problem.evaluation_queries,
                         worst,
                         self._cap,
-                        manifest.reference,
+                        manifest.goal,
                         self._elapsed(),
                         kept,
-                        manifest.score,
                     )
                 )
             if last:

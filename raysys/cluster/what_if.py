@@ -6,7 +6,7 @@ from typing import Any
 
 from raysys.cluster.early_stopping import curves, extras, query_budget
 from raysys.errors import UsageError
-from raysys.fronts.front import Front, front_of_records
+from raysys.fronts.front import Front, final_front
 from raysys.records import TrialRecord, TrialStatus
 from raysys.search.query_asha import Decision, QueryAsha, milestones
 from raysys.store.reader import Snapshot
@@ -73,9 +73,9 @@ def what_if(snapshot: Snapshot) -> WhatIf:
             "use a run whose trials have different query budgets",
         )
     stopped = {uid: decision for uid, decision in decisions.items() if decision and not decision.goes_on}
-    before = front_of_records(records, manifest.score, manifest.reference)
+    before = final_front(records, manifest.goal)
     left = [record for record in records if record.uid not in stopped]
-    on_front = [records[row].uid for row in before.members]
+    on_front = [records[row].uid for row in before.rows()]
     return WhatIf(
         scheduler=manifest.scheduler,
         milestones=tuple(rungs),
@@ -83,7 +83,7 @@ def what_if(snapshot: Snapshot) -> WhatIf:
         queries=sum(record.queries for record in records),
         saved=sum(r.queries - stopped[r.uid].milestone for r in records if r.uid in stopped),
         before=before,
-        after=front_of_records(left, manifest.score, manifest.reference),
+        after=final_front(left, manifest.goal),
         lost=tuple(uid for uid in on_front if uid in stopped),
     )
 

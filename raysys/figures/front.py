@@ -11,7 +11,7 @@ import pyarrow as pa
 from raysys.fronts.front import Front
 from raysys.fronts.objectives import ACCURACY
 from raysys.records import TrialStatus
-from raysys.store.points import Kind, floats, points_table, run_front, varying_parameters, within
+from raysys.store.points import Kind, floats, points_table, run_front, varying_parameters
 from raysys.store.reader import Snapshot
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#888888"
@@ -42,13 +42,14 @@ def front_figure(
     ("plotly_white") for files; the dashboard's theme fills it in otherwise.
     """
     whole = run_front(snapshot, kind)
-    front = within(snapshot, whole, kind, max_queries, min_accuracy)
+    points = points_table(snapshot, whole, kind)
+    front = whole.within(max_queries, min_accuracy)
     figure = go.Figure(layout={"template": template} if template else None)
-    for trace in _clouds(snapshot, whole, kind):
+    for trace in _clouds(snapshot, whole, points):
         figure.add_trace(trace)
-    figure.add_trace(_front_line(snapshot, front, kind))
+    figure.add_trace(_front_line(snapshot, points.take(front.members)))
     if front.knee is not None and front.knee in front.members:
-        figure.add_trace(_knee(snapshot, front.knee, kind))
+        figure.add_trace(_knee(snapshot, points.take([front.knee])))
     if snapshot.manifest.score == ACCURACY.name:  # the teacher agrees with itself
         teacher_line(figure, snapshot)
     if max_queries is not None:
@@ -74,28 +75,25 @@ def front_figure(
 def front_alt(snapshot: Snapshot, kind: Kind = "final") -> str:
     """What the figure shows, in words."""
     front = run_front(snapshot, kind)
-    table = points_table(snapshot, kind)
-    total = table.num_rows if kind == "anytime" else snapshot.counts()[TrialStatus.FINISHED]
+    total = snapshot.reports.num_rows if kind == "anytime" else snapshot.counts()[TrialStatus.FINISHED]
     points = "reports" if kind == "anytime" else "finished trials"
     name = text(snapshot.manifest.score)
     if not len(front.members):
         return f"{name.capitalize()} over queries; no front yet among {total} {points}."
-    ends = table.take(front.members[[0, -1]]).to_pylist()
-    first, last = (f"{row[snapshot.manifest.score]:.1%} at {row['queries']:,} queries" for row in ends)
+    first, last = (f"{front.score[at]:.1%} at {front.queries[at]:,.0f} queries" for at in (0, -1))
     return (
         f"Pareto front of {len(front.members)} points among {total} {points}: {name} from {first} to {last}."
     )
 
 
-def _clouds(snapshot: Snapshot, front: Front, kind: Kind) -> list[go.Scatter | go.Scattergl]:
+def _clouds(snapshot: Snapshot, front: Front, points: pa.Table) -> list[go.Scatter | go.Scattergl]:
     """The points off the front: faint, and hollow where a trial was stopped."""
-    table = points_table(snapshot, kind)
-    off = np.ones(table.num_rows, dtype=bool)
+    off = np.ones(points.num_rows, dtype=bool)
     off[front.members] = False
-    off &= np.isfinite(floats(table, snapshot.manifest.score))
-    if kind == "anytime":
-        return [_cloud(snapshot, kind, "reports", np.flatnonzero(off), "circle")] if off.any() else []
-    status = table["status"].to_numpy()
+    off &= np.isfinite(floats(points, snapshot.manifest.score))
+    if "status" not in points.column_names:
+        return [_cloud(snapshot, points, "reports", np.flatnonzero(off), "circle")] if off.any() else []
+    status = points["status"].to_numpy()
     clouds = []
     for name, states, symbol in (
         ("dominated", (TrialStatus.FINISHED,), "circle"),
@@ -104,12 +102,12 @@ def _clouds(snapshot: Snapshot, front: Front, kind: Kind) -> list[go.Scatter | g
         rows = np.flatnonzero(off & np.isin(status, states))
         off[rows] = False
         if len(rows):
-            clouds.append(_cloud(snapshot, kind, name, rows, symbol))
+            clouds.append(_cloud(snapshot, points, name, rows, symbol))
     return clouds
 
 
 def _cloud(
-    snapshot: Snapshot, kind: Kind, name: str, rows: npt.NDArray[np.int64], symbol: str
+    snapshot: Snapshot, points: pa.Table, name: str, rows: npt.NDArray[np.int64], symbol: str
 ) -> go.Scatter | go.Scattergl:
     total = len(rows)
     if total > _MOST_POINTS:
@@ -121,40 +119,42 @@ def _cloud(
         mode="markers",
         marker={"color": GREY, "size": 7, "symbol": symbol},
         opacity=0.45,
-        **_data(snapshot, kind, rows, configs=total <= _SVG_POINTS),
+        **_data(snapshot, points.take(rows), configs=total <= _SVG_POINTS),
     )
 
 
-def _front_line(snapshot: Snapshot, front: Front, kind: Kind) -> go.Scatter:
+def _front_line(snapshot: Snapshot, points: pa.Table) -> go.Scatter:
+    """The front; bars are the spread over seeds, where a point has several."""
+    spread = floats(points, f"{snapshot.manifest.score}_std")
     return go.Scatter(
         name="front",
         mode="lines+markers",
         line={"shape": "hv", "color": BLUE, "width": 2},
         marker={"size": 9},
-        **_data(snapshot, kind, front.members),
+        error_y={"array": spread, "width": 3, "thickness": 1} if np.isfinite(spread).any() else None,
+        **_data(snapshot, points),
     )
 
 
-def _knee(snapshot: Snapshot, row: int, kind: Kind) -> go.Scatter:
+def _knee(snapshot: Snapshot, points: pa.Table) -> go.Scatter:
     return go.Scatter(
         name="knee",
         mode="markers",
         marker={"symbol": "diamond-open", "size": 17, "color": ORANGE, "line": {"width": 2.5}},
-        **_data(snapshot, kind, np.array([row])),
+        **_data(snapshot, points),
     )
 
 
-def _data(
-    snapshot: Snapshot, kind: Kind, rows: npt.NDArray[np.int64], configs: bool = True
-) -> dict[str, Any]:
-    """Coordinates of some points, and what hovering tells: uid, and the parameters that differ."""
-    table = points_table(snapshot, kind).take(rows)
-    uids = table["uid"].to_pylist()
+def _data(snapshot: Snapshot, points: pa.Table, configs: bool = True) -> dict[str, Any]:
+    """Coordinates of some points, and what hovering tells: uid, seeds, and the parameters that differ."""
+    uids = points["uid"].to_pylist()
     texts = _config_texts(snapshot, uids) if configs else [""] * len(uids)
+    seeds = points["seeds"].to_pylist()
+    names = [uid if n == 1 else f"{uid}, mean of {n} seeds" for uid, n in zip(uids, seeds, strict=True)]
     return {
-        "x": floats(table, "queries"),
-        "y": floats(table, snapshot.manifest.score),
-        "customdata": np.array([uids, texts], dtype=object).T,
+        "x": floats(points, "queries"),
+        "y": floats(points, snapshot.manifest.score),
+        "customdata": np.array([names, texts], dtype=object).T,
         "hovertemplate": _HOVER.format(score=text(snapshot.manifest.score)),
     }
 

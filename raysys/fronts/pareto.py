@@ -19,6 +19,13 @@ def nondominated(costs: Floats) -> npt.NDArray[np.bool_]:
     return front
 
 
+def beaten(costs: Floats, by: Floats) -> npt.NDArray[np.bool_]:
+    """Mark the rows of `costs` (n, m) that a row of `by` (k, m) dominates: bool (n,)."""
+    each = costs[:, np.newaxis]
+    dominated = np.all(by <= each, axis=2) & np.any(by < each, axis=2)
+    return np.asarray(np.any(dominated, axis=1))
+
+
 def knee(costs: Floats) -> int | None:
     """Row of the knee of a 2-D front `costs` (n, 2), or None when no point bulges towards the ideal.
 

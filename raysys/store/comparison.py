@@ -110,11 +110,13 @@ def rows_of(runs: Iterable[tuple[RunLayout, Snapshot]]) -> list[Row]:
 
     Of trials that have the seed, too, in common one counts, first of all one that was tested.
     """
-    groups: defaultdict[str, dict[int, Entry]] = defaultdict(dict)
+    groups: defaultdict[Any, dict[int, Entry]] = defaultdict(dict)
     for layout, snapshot in runs:
         for record in _finished(snapshot):
-            entry = Entry(layout, snapshot.manifest.preset, _terms(snapshot, record), record)
-            key = json.dumps([record.config.method, record.config.response, entry.terms], sort_keys=True)
+            hidden = _hidden(snapshot)
+            terms = {**record.config.options, **hidden, "student": record.config.student}
+            entry = Entry(layout, snapshot.manifest.preset, terms, record)
+            key = (*record.config.recipe, *hidden.items())
             known = groups[key].setdefault(record.config.seed, entry)
             if known.record.test_agreement is None and record.test_agreement is not None:
                 groups[key][record.config.seed] = entry
@@ -189,11 +191,10 @@ def _problem(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _terms(snapshot: Snapshot, record: TrialRecord) -> dict[str, Scalar]:
-    """All that decided a trial, besides its method, response and seed."""
+def _hidden(snapshot: Snapshot) -> dict[str, Scalar]:
+    """What a run's teacher hid of its answers: it decides a trial, too, and is the same within a run."""
     teacher = snapshot.manifest.space.get("teacher", {})
-    told = {f"teacher.{key}": teacher[key] for key in ("top_k", "decimals") if teacher.get(key) is not None}
-    return {**record.config.options, **told, "student": record.config.student}
+    return {f"teacher.{key}": teacher[key] for key in ("top_k", "decimals") if teacher.get(key) is not None}
 
 
 def _kind(row: Row) -> tuple[str, str, int]:

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raysys import __version__
 from raysys.errors import CorruptRunError
+from raysys.fronts.goal import Goal
 from raysys.fronts.hypervolume import Reference
-from raysys.fronts.objectives import ACCURACY, QUERIES, Objective, score
+from raysys.fronts.objectives import ACCURACY, QUERIES, Objective
 from raysys.records import TeacherCard
 from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
@@ -90,9 +91,14 @@ class Manifest(BaseModel):
         return self.executed * self.price
 
     @property
+    def goal(self) -> Goal:
+        """What the run looks for."""
+        return Goal(self.objectives, self.reference, self.space.get("limits") or {})
+
+    @property
     def score(self) -> str:
         """The column that ranks students: `val_accuracy` or `agreement`."""
-        return score(one.name for one in self.objectives)
+        return self.goal.score
 
 
 def write_manifest(layout: RunLayout, manifest: Manifest) -> None:

@@ -2,66 +2,99 @@
 
 import json
 import math
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysys.fronts.front import Front, anytime_front, final_front
+from raysys.fronts.front import Front, pareto_front
+from raysys.fronts.history import History, front_history
 from raysys.fronts.objectives import TESTED, Floats
+from raysys.fronts.points import Points, numbered, pooled
+from raysys.records import TrialStatus
 from raysys.store.reader import Snapshot
-from raysys.store.schema import PARAMETER
+from raysys.store.schema import PARAMETER, RECIPE
 
 Kind = Literal["final", "anytime"]
-"""`final`: a point is a finished trial. `anytime`: a point is a report of any trial."""
+"""`final`: a point is the finished trials of one recipe. `anytime`: the reports of one recipe at one step."""
 
-
-def points_table(snapshot: Snapshot, kind: Kind = "final") -> pa.Table:
-    """The table whose rows are the points of a front of this kind."""
-    return snapshot.trials if kind == "final" else snapshot.reports
+SCORES = tuple(name for pair in TESTED.items() for name in pair)
+"""Columns whose spread over the seeds is told, too."""
 
 
 def run_front(snapshot: Snapshot, kind: Kind = "final") -> Front:
-    """The front among the rows of `points_table`."""
-    table = points_table(snapshot, kind)
-    queries, reached = floats(table, "queries"), floats(table, snapshot.manifest.score)
-    if kind == "anytime":
-        return anytime_front(queries, reached, snapshot.manifest.reference)
-    return final_front(table["status"].to_numpy(), queries, reached, snapshot.manifest.reference)
+    """The front among the points of a run; their rows are those of `_rows`."""
+    rows = _rows(snapshot, kind)
+    points = _final(rows) if kind == "final" else _anytime(snapshot, rows)
+    return pareto_front(points, _objectives(snapshot, rows), snapshot.manifest.goal)
 
 
-def within(
-    snapshot: Snapshot, front: Front, kind: Kind, max_queries: float | None, min_accuracy: float | None
-) -> Front:
-    """The part of a front within limits; knee and hypervolume stay the whole front's.
+def run_history(snapshot: Snapshot) -> History:
+    """How the final front grew, trial by trial as they ended; queries of evaluation are not counted."""
+    ended = [status.value for status in TrialStatus if status.ended]
+    rows = snapshot.trials.filter(pc.is_in(snapshot.trials["status"], pa.array(ended)))
+    return front_history(_final(rows), _objectives(snapshot, rows), snapshot.manifest.goal)
 
-    `min_accuracy` is of what ranks the students, be it accuracy or agreement.
+
+def points_table(snapshot: Snapshot, front: Front, kind: Kind = "final") -> pa.Table:
+    """The points that a front is of, one a row, with the columns of their first row.
+
+    Numbers are means over the `seeds`, as float64; the spread of scores is in `..._std`.
     """
-    table = points_table(snapshot, kind).take(front.members)
-    keep = np.ones(len(front.members), dtype=bool)
-    if max_queries is not None:
-        keep &= floats(table, "queries") <= max_queries
-    if min_accuracy is not None:
-        keep &= floats(table, snapshot.manifest.score) >= min_accuracy
-    return replace(front, members=front.members[keep])
+    rows, points = _rows(snapshot, kind), front.points
+    table = rows.take(points.first)
+    for name in ("queries", "seconds", *SCORES):
+        if name in rows.column_names:
+            column = floats(rows, name)
+            table = table.set_column(table.column_names.index(name), name, pa.array(points.mean(column)))
+            if name in SCORES:
+                table = table.append_column(f"{name}_std", pa.array(points.std(column)))
+    return table.append_column("seeds", pa.array(points.seeds))
+
+
+def member_uids(snapshot: Snapshot, front: Front, kind: Kind = "final") -> list[list[str]]:
+    """The trials of each member of a front, the one that names it first."""
+    uids = _rows(snapshot, kind)["uid"]
+    return [uids.take(front.points.rows(member)).to_pylist() for member in front.members]
 
 
 def front_json(snapshot: Snapshot, front: Front, kind: Kind = "final") -> dict[str, Any]:
-    """A front as the JSON object of `raysys front --json`."""
+    """A front as the JSON object of `raysys front --json`; its points' numbers are means over the seeds."""
     manifest = snapshot.manifest
+    objectives = sorted(manifest.objectives, key=lambda one: one.name != manifest.score)  # the score first
     return {
         "run": snapshot.path,
-        "objectives": [
-            {"name": manifest.score, "direction": "maximize"},
-            {"name": "queries", "direction": "minimize"},
-        ],
+        "objectives": [{"name": one.name, "direction": one.direction} for one in objectives],
+        "limits": dict(manifest.goal.limits),
         "reference": {manifest.score: manifest.reference.accuracy, "queries": manifest.reference.queries},
         "hypervolume": front.hypervolume,
         "kind": kind,
         "excluded": front.excluded,
+        "outside": front.outside,
         "points": _points(snapshot, front, kind),
+    }
+
+
+def history_json(snapshot: Snapshot) -> dict[str, Any]:
+    """How the final front of a run grew, as the JSON object of `raysys front --history --json`.
+
+    `history` has the state after the first trial that ended, and then wherever the hypervolume changed.
+    """
+    history = run_history(snapshot)
+    steps = zip(history.queries.tolist(), history.hypervolume.tolist(), strict=True)
+    changes: list[dict[str, float]] = []
+    for ended, (queries, volume) in enumerate(steps, start=1):
+        if not changes or volume != changes[-1]["hypervolume"]:
+            changes.append({"ended": ended, "queries": int(queries), "hypervolume": volume})
+    manifest = snapshot.manifest
+    return {
+        "run": snapshot.path,
+        "reference": {manifest.score: manifest.reference.accuracy, "queries": manifest.reference.queries},
+        "ended": len(history.queries),
+        "queries": int(history.queries[-1]) if len(history.queries) else 0,
+        "history": changes,
     }
 
 
@@ -77,23 +110,61 @@ def floats(table: pa.Table, column: str) -> Floats:
     return np.asarray(table[column].cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
+def _rows(snapshot: Snapshot, kind: Kind) -> pa.Table:
+    """What the points are made of: the trials by uid, or the reports."""
+    trials = snapshot.trials
+    return trials.take(pc.sort_indices(trials["uid"])) if kind == "final" else snapshot.reports
+
+
+def _objectives(snapshot: Snapshot, rows: pa.Table) -> dict[str, npt.ArrayLike]:
+    return {name: floats(rows, name) for name in snapshot.manifest.goal.names}
+
+
+def _final(trials: pa.Table) -> Points:
+    """Points of trials, by the same rule as `raysys.fronts.front.final_points` has for records."""
+    finished = trials["status"].to_numpy() == TrialStatus.FINISHED.value
+    recipes = zip(*(trials[name].to_pylist() for name in RECIPE), strict=True)
+    return pooled(recipes, finished & (trials["queries"].to_numpy() > 0))
+
+
+def _anytime(snapshot: Snapshot, reports: pa.Table) -> Points:
+    """Points of reports: of trials of one recipe, at the same step, if they are of the same kind."""
+    asked = reports["queries"].to_numpy() > 0
+    recipes: dict[Any, int] = {}
+    trials = snapshot.trials.select(["uid", *RECIPE]).to_pylist()
+    of = {row.pop("uid"): recipes.setdefault(tuple(row.values()), len(recipes)) for row in trials}
+    if len(recipes) == len(of):  # nothing to pool, perhaps of a million reports
+        each = np.arange(reports.num_rows)
+        return Points(each, each, np.ones_like(each), asked)
+    uids = reports["uid"].combine_chunks().dictionary_encode()
+    names = uids.dictionary.to_pylist()
+    recipe = np.array([of.get(uid, -1 - number) for number, uid in enumerate(names)])[uids.indices]
+    steps = reports["step"].to_numpy()
+    keys = recipe * (steps.max(initial=0) + 1) + steps
+    keys = 4 * keys + 2 * reports["milestone"].to_numpy() + asked
+    return numbered(np.unique(keys, return_inverse=True)[1], asked)
+
+
 def _points(snapshot: Snapshot, front: Front, kind: Kind) -> list[dict[str, Any]]:
-    rows = points_table(snapshot, kind).take(front.members).to_pylist()
-    trials = {row["uid"]: row for row in snapshot.trials.to_pylist()} if kind == "anytime" else {}
-    points = []
-    for member, row in zip(front.members, rows, strict=True):
-        trial = trials.get(row["uid"]) if kind == "anytime" else row
-        points.append(
-            {
-                "uid": row["uid"],
-                "queries": row["queries"],
-                # A report is a moment of its trial: what its end reached on test is not its own.
-                **{name: _finite(row.get(name)) for names in TESTED.items() for name in names},
-                "config": json.loads(trial["config"]) if trial else {},
-                "knee": bool(member == front.knee),
-            }
+    table = points_table(snapshot, front, kind).take(front.members)
+    trials = snapshot.trials
+    configs = dict(zip(trials["uid"].to_pylist(), trials["config"].to_pylist(), strict=True))
+    # A report is a moment of its trial: what its end reached on test is not its own.
+    names = [*SCORES, *(f"{name}_std" for name in SCORES), "seconds"]
+    return [
+        {
+            "uid": row["uid"],
+            "queries": int(row["queries"]) if row["queries"].is_integer() else row["queries"],
+            **{name: _finite(row.get(name)) for name in names},
+            "seeds": row["seeds"],
+            "uids": uids,
+            "config": json.loads(configs.get(row["uid"], "{}")),
+            "knee": bool(member == front.knee),
+        }
+        for member, row, uids in zip(
+            front.members, table.to_pylist(), member_uids(snapshot, front, kind), strict=True
         )
-    return points
+    ]
 
 
 def _finite(value: float | None) -> float | None:

@@ -21,9 +21,9 @@ from raysys.store.schema import REPORTS, TRIALS, trial_record
 class Snapshot:
     """A run at one moment.
 
-    `trials` has one row a trial, in the order of their last news; `reports` one row a (trial, step),
-    grouped by trial, by rising step. `skipped` counts parts that cannot be read. `updated` is when the
-    newest file was written (UTC).
+    `trials` has one row a trial, in the order in which they got their present status: those that ended, in
+    the order of their ends. `reports` has one row a (trial, step), grouped by trial, by rising step.
+    `skipped` counts parts that cannot be read. `updated` is when the newest file was written (UTC).
     """
 
     path: str
@@ -115,10 +115,16 @@ def last_change(layout: RunLayout) -> datetime:
 
 
 def latest_trials(table: pa.Table) -> pa.Table:
-    """The last row of each uid, a higher attempt before a later row; the order of rows stays."""
-    uids = _codes(table)
-    order = np.argsort(table["attempt"].to_numpy(), kind="stable")
-    return table.take(np.sort(order[_last(uids[order])]))
+    """The last row of each uid, a higher attempt before a later row, where that status first stood.
+
+    So a trial that is tested when the run ends keeps its place among those that ended.
+    """
+    uids, attempts, status = _codes(table), table["attempt"].to_numpy(), table["status"].to_numpy()
+    order = np.argsort(attempts, kind="stable")
+    last = order[_last(uids[order])]
+    same = np.flatnonzero((status == status[last][uids]) & (attempts == attempts[last][uids]))
+    since = same[np.unique(uids[same], return_index=True)[1]]
+    return table.take(last[np.argsort(since)])
 
 
 def latest_reports(table: pa.Table) -> pa.Table:

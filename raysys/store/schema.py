@@ -36,6 +36,9 @@ TRIALS = pa.schema(
 )
 """Columns of every trials part; `config` is JSON of the options, `param.NAME` columns follow."""
 
+RECIPE = ("method", "response", "student", "config")
+"""Columns that are equal in trials that differ by their seed only: `TrialConfig.recipe`."""
+
 _OF_CONFIG = ("method", "response", "student", "seed")
 _OF_RECORD = tuple(name for name in TRIALS.names if name not in (*_OF_CONFIG, "status", "config"))
 
@@ -66,7 +69,7 @@ def trials_table(records: Sequence[TrialRecord]) -> pa.Table:
             **{name: getattr(record.config, name) for name in _OF_CONFIG},
             **{name: getattr(record, name) for name in _OF_RECORD},
             "status": record.status.value,
-            "config": json.dumps(dict(record.config.options), sort_keys=True),
+            "config": record.config.options_json,
         }
         for record in records
     ]

@@ -16,6 +16,7 @@ from raysys.cli.app import main
 from raysys.cluster.in_process import Watcher, run_in_process
 from raysys.cluster.machine import Machine
 from raysys.cluster.problem import complete_config
+from raysys.fronts.hypervolume import Reference
 from raysys.models.classifiers import build_classifier
 from raysys.models.weights import save_safetensors
 from raysys.space.schema import Space
@@ -160,6 +161,49 @@ def test_runs_without_labels_are_compared_by_agreement(compare: Command, tmp_pat
     assert out.splitlines()[0].split()[-5:] == ["agree", "%", "test", "agree", "%"]
     assert "50.0 ± -" in out and "val" not in out
     assert compare(root, "--json")[0] == 0
+
+
+def test_searches_are_compared_by_what_their_fronts_attain(compare: Command, tmp_path: Path) -> None:
+    for name, sampler, seed, accuracies in (
+        ("r0", "random", 0, (0.50, 0.70)),
+        ("r1", "random", 1, (0.40, 0.80)),
+        ("t0", "tpe", 0, (0.60, 0.90)),
+    ):
+        ends = zip((100, 1600), accuracies, strict=True)
+        records = [trial(number, queries=q, val_accuracy=a) for number, (q, a) in enumerate(ends)]
+        write_run(tmp_path / name, records, sampler=sampler, seed=seed)
+    runs = [tmp_path / name for name in ("r1", "r0", "t0")]
+    code, out, _ = compare(*runs, "--fronts", "--json")
+    told = json.loads(out)
+    random, tpe = told["searches"]
+    assert code == 0
+    assert (random["sampler"], random["seeds"], random["queries"]) == ("random", [0, 1], [1700, 1700])
+    volumes = random["hypervolume"]
+    assert volumes["mean"] == pytest.approx(np.mean(volumes["values"]))
+    assert volumes["std"] == pytest.approx(np.std(volumes["values"], ddof=1))
+    assert told["budgets"] == [100, 149, 221, 329, 488, 725, 1077, 1600]
+    assert random["attained"]["worst"] == [0.4] * 7 + [0.7]
+    assert random["attained"]["best"] == random["attained"]["median"] == [0.5] * 7 + [0.8]
+    assert told["level"] == min(volumes["values"]), "at least half of the random runs reach it"
+    assert (random["queries_to_reach"], tpe["queries_to_reach"]) == ([100, 1700], [100])
+    lines = compare(*runs, "--fronts")[1].splitlines()
+    assert lines[1].split()[:8] == ["1", "digits", "ideal", "random", "none", "2", "2", "1,700"]
+    assert lines[-3].split() == ["1,600", "70.0", "80.0", "80.0", "90.0", "90.0", "90.0"]
+
+
+def test_fronts_that_are_measured_differently_are_refused(compare: Command, tmp_path: Path) -> None:
+    one = write_run(tmp_path / "one", [trial(0)]).root
+    for name, changes, message in (
+        ("two", {"reference": Reference(0.1, 5000)}, "different references cannot be compared"),
+        ("three", {"space": {"limits": {"queries": 900}}}, "one has none, .*three has queries 900"),
+    ):
+        other = write_run(tmp_path / name, [trial(0)], **changes).root
+        code, out, err = compare(one, other, "--fronts")
+        assert (code, out) == (2, "")
+        assert re.search(message, err)
+    beyond = write_run(tmp_path / "beyond", [trial(0)], space={"limits": {"queries": 10}}).root
+    assert "none of these runs has a front" in compare(beyond, "--fronts")[2]
+    assert "give one of them" in compare(one, "--fronts", "--fresh")[2]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from edge_runs import RUNS, build, trial, write_run
 
 from raysys.cli.app import main
 from raysys.cli.dashboard import command
+from raysys.records import TrialStatus
 from raysys.store.manifest import RunState
 
 
@@ -62,6 +63,63 @@ def test_front_within_limits(tmp_path, capsys):
     out = run(capsys, "front", root, "--max-queries", 1200, "--min-accuracy", 0.9, "--json")[1]
     assert [point["uid"] for point in json.loads(out)["points"]] == ["u00001"]
     assert "none of the 3 points" in run(capsys, "front", root, "--max-queries", 10)[2]
+
+
+def test_the_best_within_limits_and_the_cheapest_are_marked(tmp_path, capsys):
+    root = build(tmp_path, "many").root
+    told = json.loads(run(capsys, "front", root, "--max-queries", 1000, "--min-accuracy", 0.55, "--json")[1])
+    points = told["points"]
+    top = max(points, key=lambda point: point["val_accuracy"])
+    assert [point for point in points if point["best"]] == [top]
+    cheap = min(points, key=lambda point: point["queries"])
+    assert [point for point in points if point["cheapest"]] == [cheap]
+    lines = run(capsys, "front", root, "--max-queries", 1000)[1].splitlines()
+    (best,) = (line for line in lines if "best" in line)
+    assert best.split()[0] == top["uid"]
+    whole = json.loads(run(capsys, "front", root, "--json")[1])["points"]
+    assert not any(point["best"] or point["cheapest"] for point in whole)
+
+
+def test_seeds_are_shown_with_their_spread_and_only_then(tmp_path, capsys):
+    head, first, second, *_ = run(capsys, "front", build(tmp_path, "seeds").root)[1].splitlines()
+    assert head.split() == ["uid", "seeds", "queries", "val", "test"]
+    assert first.split()[:9] == ["u00000", "2", "500", "85.00%", "±", "7.07", "75.00%", "±", "7.07"]
+    assert second.split()[:6] == ["u00001", "2", "1000", "91.00%", "±", "2.83"]
+    out = run(capsys, "front", build(tmp_path, "three").root)[1]
+    assert "seeds" not in out and "±" not in out
+
+
+def test_what_a_limit_of_the_space_leaves_out_is_said(tmp_path, capsys):
+    space = {"name": "digits", "limits": {"val_accuracy": 0.9}}
+    _, out, err = run(capsys, "front", write_run(tmp_path / "run", RUNS["three"][0], space=space).root)
+    assert "2 points" in out
+    assert "1 points beyond the space's limits are left out: val_accuracy 0.9" in err
+
+
+def test_the_history_tells_where_the_front_grew(tmp_path, capsys):
+    records = [
+        trial(0, queries=1000, val_accuracy=0.8),
+        trial(1, TrialStatus.STOPPED, queries=50),
+        trial(2, queries=1500, val_accuracy=0.7),
+        trial(3, queries=100, val_accuracy=0.9),
+    ]
+    root = write_run(tmp_path / "run", records).root
+    told = json.loads(run(capsys, "front", root, "--history", "--json")[1])
+    assert [(step["ended"], step["queries"]) for step in told["history"]] == [(1, 1000), (4, 2650)]
+    final = json.loads(run(capsys, "front", root, "--json")[1])
+    assert told["history"][-1]["hypervolume"] == pytest.approx(final["hypervolume"])
+    assert (told["ended"], told["queries"], told["reference"]) == (4, 2650, final["reference"])
+    lines = run(capsys, "front", root, "--history")[1].splitlines()
+    assert [line.split()[:2] for line in lines[1:3]] == [["1", "1,000"], ["4", "2,650"]]
+    assert lines[-1] == "4 trials ended, 2,650 queries, evaluation not included"
+    assert "no trial has ended" in run(capsys, "front", build(tmp_path, "none").root, "--history")[2]
+
+
+@pytest.mark.parametrize("other", [["--max-queries", 10], ["--min-accuracy", 0.5], ["--kind", "anytime"]])
+def test_a_history_is_of_the_whole_final_front(other, tmp_path, capsys):
+    code, out, err = run(capsys, "front", build(tmp_path, "three").root, "--history", *other)
+    assert (code, out) == (2, "")
+    assert "--history is of the whole final front" in err
 
 
 def test_a_front_over_reports_exists_before_any_trial_finished(tmp_path, capsys):

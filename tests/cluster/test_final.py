@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from edge_runs import manifest, trial
+from edge_runs import manifest, replicate, trial
 
 from raysys.cluster.final import crash_recorded, delivered
 from raysys.cluster.run_book import RunBook
@@ -24,12 +24,9 @@ def test_a_run_that_crashed_does_not_go_on_saying_running(
     assert read_manifest(layout).state is state
 
 
-def test_a_search_delivers_its_front_and_seeds_of_one_config_are_delivered_all(tmp_path: Path) -> None:
-    worse = trial(2, val_accuracy=0.7)  # asks more than the others
-    records = [trial(0), trial(1), worse, trial(3, TrialStatus.FAILED)]
+def test_a_run_delivers_its_front_with_all_seeds_of_each_point(tmp_path: Path) -> None:
+    seeds = [replicate(3, of=1, queries=1000, val_accuracy=0.84), replicate(4, TrialStatus.FAILED, of=1)]
+    records = [trial(0), trial(1), trial(2, val_accuracy=0.7), *seeds]  # u00002 asks more and learns less
     with RunWriter(RunLayout.open(tmp_path)) as writer:
         book = RunBook(writer, records, lambda: 0.0)
-        searched = manifest(space={"name": "digits", "parameters": {"g_steps": {}}})
-        assert [record.uid for record in delivered(book, searched)] == ["u00000", "u00001"]
-        fixed = manifest(space={"name": "digits", "parameters": {}})
-        assert [record.uid for record in delivered(book, fixed)] == ["u00000", "u00001", "u00002"]
+        assert [record.uid for record in delivered(book, manifest())] == ["u00000", "u00001", "u00003"]

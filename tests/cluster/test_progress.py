@@ -5,13 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from edge_runs import trial
+from edge_runs import manifest, trial
 
 from raysys.cluster.progress import ProgressPrinter, Status, amount, duration, run_status
-from raysys.fronts.hypervolume import Reference
 from raysys.records import TrialStatus
 
-REFERENCE = Reference(accuracy=0.1, queries=2000)
+GOAL = manifest().goal
 FINISHED, STOPPED, FAILED, RUNNING, PENDING = (
     TrialStatus.FINISHED,
     TrialStatus.STOPPED,
@@ -41,7 +40,7 @@ def test_the_line_of_a_run_in_the_middle() -> None:
 
 
 def test_the_line_of_a_run_that_has_just_begun() -> None:
-    status = run_status({}, 16, 900, 0, None, REFERENCE, 0.4, 0)
+    status = run_status({}, 16, 900, 0, None, GOAL, 0.4, 0)
     assert (
         status.line("digits-1")
         == "digits-1  0/16 done | queries 900 of at most 0 | front 0  HV 0.000 | 00:00"
@@ -49,7 +48,7 @@ def test_the_line_of_a_run_that_has_just_begun() -> None:
 
 
 def test_a_cap_is_named_as_one() -> None:
-    status = run_status({}, 16, 900, 40_000, 3_000_000, REFERENCE, 0.4, 0)
+    status = run_status({}, 16, 900, 40_000, 3_000_000, GOAL, 0.4, 0)
     assert "queries 900 of 3.00M (0%)" in status.line("x")
 
 
@@ -67,7 +66,7 @@ def test_a_status_counts_what_the_trials_say() -> None:
         trial(3, RUNNING, queries=200, val_accuracy=0.99),  # not finished: not on the front
         trial(4, FAILED, queries=100, val_accuracy=None),
     ]
-    status = run_status({r.uid: r for r in records}, 16, 900, 40_000, None, REFERENCE, 10.0, 0)
+    status = run_status({r.uid: r for r in records}, 16, 900, 40_000, None, GOAL, 10.0, 0)
     assert status.queries == 900 + 500 + 1000 + 1500 + 200 + 100
     assert (status.front, status.best) == (2, 0.9)
     assert status.counts == {FINISHED: 3, RUNNING: 1, FAILED: 1}
@@ -156,4 +155,4 @@ def test_durations_are_clock_times(seconds: float, text: str) -> None:
 
 def test_a_trial_without_a_number_does_not_break_the_line() -> None:
     records = {"u00000": trial(0, val_accuracy=math.nan)}
-    assert "front 0" in run_status(records, 1, 0, 10, None, REFERENCE, 1.0, 0).line("x")
+    assert "front 0" in run_status(records, 1, 0, 10, None, GOAL, 1.0, 0).line("x")

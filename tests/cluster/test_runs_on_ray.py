@@ -100,6 +100,7 @@ def test_a_run_ends_with_a_front_and_a_clean_audit(shell: Shell, undisturbed: di
     assert audit["charged"] == 797 + sum(trial["reported"] for trial in audit["trials"])
     saved = {path.name for path in (shell.run_path("calm") / "students").iterdir()}
     assert saved == {point["uid"] for point in front}
+    assert not list((shell.run_path("calm") / "checkpoints").iterdir())
     tested = {uid for uid, record in trials(shell, "calm").items() if record.test_accuracy is not None}
     assert tested == saved
 

@@ -96,6 +96,12 @@ def test_the_page_opens_at_the_knee_and_follows_the_pick(tmp_path, monkeypatch):
     assert decoded(chart(app, 1)["val accuracy"]["x"]) == [500, 1000, 1500]
 
 
+def test_all_seeds_of_a_front_point_are_marked(tmp_path, monkeypatch):
+    build(tmp_path, "seeds")
+    table = open_app(monkeypatch, tmp_path).dataframe[0].value
+    assert table["front"].tolist() == ["front"] * 4
+
+
 def test_a_trial_in_the_address_is_shown_and_an_unknown_one_is_not(tmp_path, monkeypatch):
     build(tmp_path, "three")
     assert open_app(monkeypatch, tmp_path, trial="u00002").selectbox(key="trial").value == "u00002"

@@ -44,6 +44,16 @@ def test_hovering_tells_the_trial_and_the_parameters_that_differ(tmp_path):
     assert traces(figure)["front"].customdata[1].tolist() == ["u00001", "g_steps = 11"]
 
 
+def test_seeds_are_one_point_with_their_spread(tmp_path):
+    run = snapshot(tmp_path, "seeds")
+    front = traces(front_figure(run))["front"]
+    np.testing.assert_allclose(front.y, [0.85, 0.91])
+    np.testing.assert_allclose(front.error_y.array, [0.1 / 2**0.5, 0.04 / 2**0.5])
+    assert front.customdata[0][0] == "u00000, mean of 2 seeds"
+    assert traces(front_figure(snapshot(tmp_path, "three")))["front"].error_y.array is None
+    assert front_alt(run).startswith("Pareto front of 2 points among 4 finished trials")
+
+
 def test_dominated_points_are_faint_and_stopped_ones_hollow(tmp_path):
     run = snapshot(tmp_path, "many")
     clouds = traces(front_figure(run))

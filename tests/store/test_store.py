@@ -5,14 +5,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from edge_runs import RUNS, UNLABELLED, build, config, manifest, report, trial, write_run
+from edge_runs import RUNS, UNLABELLED, build, config, manifest, replicate, report, trial, write_run
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from raysys.errors import CorruptRunError, StorageError, UsageError
+from raysys.fronts.objectives import ACCURACY, QUERIES, Objective
 from raysys.records import TrialRecord, TrialStatus
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import SCHEMA_VERSION, RunState, read_manifest, write_manifest
-from raysys.store.points import front_json, run_front, varying_parameters, within
+from raysys.store.points import (
+    front_json,
+    member_uids,
+    points_table,
+    run_front,
+    run_history,
+    varying_parameters,
+)
 from raysys.store.reader import last_change, read_run, trials_of
 from raysys.store.runs import discover
 from raysys.store.writer import RunWriter
@@ -286,7 +294,7 @@ def test_the_front_of_a_run_as_json(tmp_path):
 def test_limits_cut_the_front_and_keep_its_volume(tmp_path):
     snapshot = read_run(build(tmp_path, "three"))
     whole = run_front(snapshot)
-    part = within(snapshot, whole, "final", max_queries=1000, min_accuracy=0.9)
+    part = whole.within(max_queries=1000, min_score=0.9)
     assert front_json(snapshot, part)["points"][0]["uid"] == "u00001"
     assert (len(part.members), part.hypervolume) == (1, whole.hypervolume)
 
@@ -308,8 +316,83 @@ def test_the_front_of_a_run_without_labels_is_by_agreement(tmp_path):
         ("u00000", 0.7, None), ("u00001", 0.9, 0.88),
     ]  # fmt: skip
     assert {(p["val_accuracy"], p["test_accuracy"]) for p in data["points"]} == {(None, None)}
-    part = within(snapshot, run_front(snapshot), "final", max_queries=None, min_accuracy=0.8)
+    part = run_front(snapshot).within(max_queries=None, min_score=0.8)
     assert [p["uid"] for p in front_json(snapshot, part)["points"]] == ["u00001"]
+
+
+def test_seeds_of_a_config_are_one_point_at_their_means(tmp_path):
+    snapshot = read_run(build(tmp_path, "seeds"))
+    front = run_front(snapshot)
+    first, second = front_json(snapshot, front)["points"]
+    assert (first["uid"], first["uids"], first["seeds"]) == ("u00000", ["u00000", "u00002"], 2)
+    assert first["queries"] == 500.5
+    assert first["val_accuracy"] == pytest.approx(0.85)
+    assert first["val_accuracy_std"] == pytest.approx(0.1 / 2**0.5)  # two values that differ by 0.1
+    assert first["test_accuracy"] == pytest.approx(0.75)
+    assert (second["queries"], second["test_accuracy"], second["test_accuracy_std"]) == (1000, None, None)
+    assert member_uids(snapshot, front) == [["u00000", "u00002"], ["u00001", "u00003"]]
+    assert points_table(snapshot, front)["seeds"].to_pylist() == [2, 2]
+
+
+def test_reports_of_seeds_at_one_step_are_one_point_of_the_anytime_front(tmp_path):
+    layout = write_run(tmp_path, [trial(0), replicate(1, of=0), trial(2)], steps=0)
+    with RunWriter(layout) as writer:
+        writer.report(report(0, 0, queries=100, val_accuracy=0.5))
+        writer.report(report(1, 0, queries=200, val_accuracy=0.6))
+        writer.report(report(1, 0 + 1, queries=300, val_accuracy=0.7))
+        writer.report(report(2, 0, queries=400, val_accuracy=0.9))
+        writer.report(report(9, 0, queries=500, val_accuracy=0.95))  # of a trial that has no row yet
+    snapshot = read_run(layout)
+    points = front_json(snapshot, run_front(snapshot, "anytime"), "anytime")["points"]
+    assert [(p["uids"], p["queries"]) for p in points] == [
+        (["u00000", "u00001"], 150), (["u00001"], 300), (["u00002"], 400), (["u00009"], 500),
+    ]  # fmt: skip
+    assert points[0]["val_accuracy"] == pytest.approx(0.55)
+
+
+def test_points_beyond_a_limit_of_the_space_are_on_no_front(tmp_path):
+    limits = {"val_accuracy": 0.9, "queries": 1200}
+    layout = write_run(tmp_path / "run", RUNS["three"][0], space={"name": "digits", "limits": limits})
+    snapshot = read_run(layout)
+    data = front_json(snapshot, run_front(snapshot))
+    assert [point["uid"] for point in data["points"]] == ["u00001"]
+    assert (data["outside"], data["limits"]) == (2, limits)
+
+
+def test_seconds_may_be_a_third_objective(tmp_path):
+    seconds = Objective("seconds", "minimize")
+    records = [trial(0, seconds=9.0), trial(1, seconds=5.0), trial(2, seconds=6.0, val_accuracy=0.8)]
+    layout = write_run(tmp_path / "run", records, objectives=(QUERIES, ACCURACY, seconds))
+    snapshot = read_run(layout)
+    data = front_json(snapshot, run_front(snapshot))
+    assert [one["name"] for one in data["objectives"]] == ["val_accuracy", "queries", "seconds"]
+    assert [(point["uid"], point["seconds"]) for point in data["points"]] == [
+        ("u00000", 9.0),
+        ("u00001", 5.0),
+    ]
+
+
+def test_trials_stand_in_the_order_of_their_ends_also_when_tested_later(tmp_path):
+    layout = RunLayout(tmp_path)
+    write_manifest(layout, manifest(trials=4))
+    writer = RunWriter(layout)
+    for number in range(4):
+        writer.trial(trial(number, TrialStatus.RUNNING))
+    writer.trial(trial(2, TrialStatus.STOPPED, queries=50))
+    writer.trial(trial(3, queries=100, val_accuracy=0.7))
+    writer.trial(trial(0, queries=300, val_accuracy=0.6))
+    writer.trial(trial(1, queries=500, val_accuracy=0.9))
+    writer.trial(trial(1, queries=500, val_accuracy=0.9, test_accuracy=0.8))
+    writer.trial(trial(3, queries=100, val_accuracy=0.7, test_accuracy=0.7))
+    for _ in range(2):  # before and after merging
+        snapshot = read_run(layout)
+        assert snapshot.trials["uid"].to_pylist() == ["u00002", "u00003", "u00000", "u00001"]
+        assert snapshot.trials["test_accuracy"].to_pylist() == [None, 0.7, None, 0.8]
+        history = run_history(snapshot)
+        assert history.queries.tolist() == [50, 150, 450, 950]
+        none, one, same, both = history.hypervolume.tolist()
+        assert none == 0 < one == same < both == run_front(snapshot).hypervolume
+        writer.close()
 
 
 def test_what_has_no_finite_value_is_null_in_json(tmp_path):

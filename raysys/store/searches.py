@@ -1,0 +1,152 @@
+"""Searches side by side: runs that differ by their seed only are repetitions of one search."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median_low
+from typing import Any
+
+import numpy as np
+
+from raysys.errors import UsageError
+from raysys.fronts.attainment import attained
+from raysys.fronts.front import Front
+from raysys.fronts.history import History
+from raysys.store.comparison import Spread, spread
+from raysys.store.layout import RunLayout
+from raysys.store.manifest import Manifest
+from raysys.store.points import run_front, run_history
+from raysys.store.reader import Snapshot
+
+BUDGETS = 8
+"""At how many budgets attainment is told."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """The runs of one search, by rising seed; `terms` is all that it was besides its seed."""
+
+    terms: Mapping[str, Any]
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    fronts: tuple[Front, ...]
+    histories: tuple[History, ...]
+
+    @property
+    def hypervolume(self) -> Spread | None:
+        """Of the final fronts."""
+        return spread([front.hypervolume for front in self.fronts])
+
+    @property
+    def spent(self) -> list[float]:
+        """Queries of all trials of each run."""
+        return [float(history.queries[-1]) for history in self.histories]
+
+    def queries_to_reach(self, level: float) -> list[float | None]:
+        """Queries after which each run first had that hypervolume; None where it never did."""
+        return [history.queries_to_reach(level) for history in self.histories]
+
+    def attained(self, budgets: Sequence[int]) -> dict[str, list[float | None]]:
+        """The score within each budget that all runs attain, at least half of them, and the best one."""
+        runs = len(self.fronts)
+        by = {"worst": runs, "median": -(-runs // 2), "best": 1}
+        return {
+            name: [
+                None if np.isnan(score) else float(score) for score in attained(self.fronts, budgets, count)
+            ]
+            for name, count in by.items()
+        }
+
+
+def searches(runs: Iterable[tuple[RunLayout, Snapshot]]) -> list[Search]:
+    """The searches that comparable runs are of, in the order given. Raises UsageError.
+
+    Fronts compare only where objectives, reference and limits are the same.
+    """
+    found = [snapshot for _, snapshot in runs]
+    first = found[0]
+    for other in found[1:]:
+        for what, mine in _measure(first.manifest).items():
+            if (theirs := _measure(other.manifest)[what]) != mine:
+                raise UsageError(
+                    f"fronts with different {what} cannot be compared",
+                    f"{first.path} has {mine}, {other.path} has {theirs}",
+                    "compare runs of one kind at a time",
+                )
+    groups: defaultdict[str, list[Snapshot]] = defaultdict(list)
+    for snapshot in found:
+        groups[json.dumps(_terms(snapshot.manifest), sort_keys=True)].append(snapshot)
+    return [_search(group) for group in groups.values()]
+
+
+def budgets(found: Iterable[Search]) -> list[int]:
+    """Budgets at which to compare: evenly spaced in log queries, over what the fronts span.
+
+    Raises UsageError where there is no front.
+    """
+    spans = [front.queries[[0, -1]] for one in found for front in one.fronts if len(front.members)]
+    if not spans:
+        raise UsageError("none of these runs has a front", "no finished trial has a score within the limits")
+    low, high = np.min(spans), np.max(spans)
+    return [int(each) for each in np.unique(np.ceil(np.geomspace(low, high, BUDGETS).round(6)))]
+
+
+def common_level(found: Iterable[Search]) -> float:
+    """The hypervolume by which searches are timed: the final one of the median run of the worst search."""
+    return min(median_low([float(each.hypervolume[-1]) for each in one.histories]) for one in found)
+
+
+def search_json(search: Search, at: Sequence[int], level: float) -> dict[str, Any]:
+    """A search as JSON data; `attained` in the order of the budgets, other lists in that of the runs."""
+    over = search.hypervolume
+    return {
+        **search.terms,
+        "runs": search.runs,
+        "seeds": search.seeds,
+        "queries": search.spent,
+        "hypervolume": {
+            "mean": over and over.mean,
+            "std": over and over.std,
+            "values": [front.hypervolume for front in search.fronts],
+        },
+        "queries_to_reach": search.queries_to_reach(level),
+        "attained": search.attained(at),
+    }
+
+
+def _search(group: Sequence[Snapshot]) -> Search:
+    group = sorted(group, key=lambda one: one.manifest.seed)
+    return Search(
+        terms=_terms(group[0].manifest),
+        runs=tuple(one.path for one in group),
+        seeds=tuple(one.manifest.seed for one in group),
+        fronts=tuple(run_front(one) for one in group),
+        histories=tuple(run_history(one) for one in group),
+    )
+
+
+def _measure(manifest: Manifest) -> dict[str, str]:
+    """What fronts are measured by."""
+    goal = manifest.goal
+    return {
+        "objectives": ", ".join(goal.names),
+        "references": f"{goal.score} {goal.reference.accuracy:g}, {goal.reference.queries:,} queries",
+        "limits": ", ".join(f"{name} {limit:g}" for name, limit in sorted(goal.limits.items())) or "none",
+    }
+
+
+def _terms(manifest: Manifest) -> dict[str, Any]:
+    """All that a search was, besides its seed."""
+    return {
+        "space": str(manifest.space.get("name", "")),
+        "space_digest": manifest.space_digest,
+        "preset": manifest.preset,
+        "method": manifest.method,
+        "response": manifest.response,
+        "sampler": manifest.sampler,
+        "scheduler": manifest.scheduler,
+        "replicates": manifest.seeds,
+        "trials": manifest.trials,
+        "caps": manifest.caps,
+    }

@@ -46,16 +46,20 @@ def distribution(parameter: IntRange | FloatRange | Categorical) -> BaseDistribu
     return CategoricalDistribution(parameter.choices)
 
 
-def balanced_budget(number: int, start: float, low: int, high: int) -> int:
-    """Query budget of config `number`: over many of them, any two octaves of budgets cost as many queries.
+def thrifty_budget(number: int, start: float, low: int, high: int, thrift: float) -> int:
+    """Query budget of config `number`, so that many of them spend 2**(1 - thrift) times as much on an octave.
 
-    A uniform u becomes the budget whose density falls with its square: drawn uniformly on a log scale, as
-    stock samplers begin, half of all queries go into the budgets above (low + high) / 2, and what they teach
-    about the other parameters could have been learnt from small ones. u runs through the golden ratio's
-    sequence from `start` in [0, 1), so that a few configs cover the range already.
+    That is, on each octave of budgets, compared with the one below: as much with a `thrift` of 1, half as
+    much with 2. Stock samplers draw budgets uniformly on a log scale (0), so that half of all queries are
+    spent above (low + high) / 2; what they teach about the other parameters could be learnt from small ones.
+
+    A budget is drawn from a density that falls with its power 1 + thrift, by the inverse of its distribution;
+    the uniform number runs through the golden ratio's sequence from `start` in [0, 1), so that a few configs
+    cover the range already.
     """
     u = (start + number * GOLDEN) % 1
-    return min(high, max(low, round(1 / ((1 - u) / low + u / high))))
+    budget: float = ((1 - u) * low**-thrift + u * high**-thrift) ** (-1 / thrift)
+    return min(high, max(low, round(budget)))
 
 
 class _NumberedNSGAII(NSGAIISampler):

@@ -17,13 +17,16 @@ from raysys.errors import CorruptRunError
 from raysys.fronts.objectives import score
 from raysys.fronts.pareto import nondominated
 from raysys.records import Scalar, TrialRecord, TrialStatus
-from raysys.search.samplers import SamplerName, balanced_budget, build_sampler, distribution
+from raysys.search.samplers import SamplerName, build_sampler, distribution, thrifty_budget
 from raysys.seeding import part_seed, trial_seed
 from raysys.space.schema import Categorical, FloatRange, IntRange, Space
 from raysys.space.trial_config import searched_values
 
 LEARNT_BUDGETS = ("random", "nsga2")
-"""Samplers that choose query budgets as any other parameter; for the others they are `balanced_budget`s."""
+"""Samplers that choose query budgets as any other parameter; for the others they are `thrifty_budget`s."""
+
+THRIFT = (2.0, 1.0)
+"""Of the first half of the trials, in which the other parameters are learnt; of the second."""
 
 FIRST = 10
 """Configs that are tried before any gets a second seed: as many as TPE draws at random."""
@@ -247,7 +250,8 @@ class StudySearcher:
         parameter = self._space.parameters[names[0]]
         if not isinstance(parameter, IntRange) or parameter.step != 1 or parameter.when:
             return {}
-        return {names[0]: balanced_budget(number, self._start, parameter.low, parameter.high)}
+        thrift = THRIFT[2 * number >= self._trials]
+        return {names[0]: thrifty_budget(number, self._start, parameter.low, parameter.high, thrift)}
 
     def _replicate(self) -> _Config | None:
         """The config that gets one more seed now, if any does."""

@@ -185,11 +185,14 @@ def segment_names(filesystem: FileSystem, folder: Path) -> list[str]:
 def segment_lines(filesystem: FileSystem, folder: Path) -> Iterator[bytes]:
     """The lines of a journal in segments; none where there are none."""
     while True:
+        names = segment_names(filesystem, folder)
         try:
-            segments = list(_read(filesystem, folder, segment_names(filesystem, folder)))
-            break
+            segments = list(_read(filesystem, folder, names))
         except FileNotFoundError:
             continue  # they were merged between the two looks
+        # A listing that was taken while they were merged may lack old ones and new one alike.
+        if names[:1] == segment_names(filesystem, folder)[:1]:
+            break
     for segment in segments:
         yield from segment.splitlines(keepends=True)
 

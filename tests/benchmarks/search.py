@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from landscape import Landscape, Told
 
+from raysys.cluster.plan import FLOOR
 from raysys.fronts.hypervolume import Reference, hypervolume, scaled_costs
 from raysys.records import TrialStatus
 from raysys.search.query_asha import QueryAsha, milestones
@@ -60,8 +61,9 @@ Search = Callable[[Problem, int], Iterator[Spent]]
 
 
 def raysys(problem: Problem, seed: int, sampler: str = "tpe", stopping: bool = True) -> Iterator[Spent]:
-    """`raysys tune` as it is."""
-    study = StudySearcher(problem.space, sampler, seed, floor=1.5 * problem.reference.accuracy)  # type: ignore[arg-type]
+    """`raysys tune` as it is; the space says how many trials are planned."""
+    floor = FLOOR * problem.reference.accuracy
+    study = StudySearcher(problem.space, sampler, seed, floor)  # type: ignore[arg-type]
     asha = QueryAsha(rungs(problem.space) if stopping else ())
     while True:
         suggestion = study.ask()
@@ -221,6 +223,7 @@ def one_seed(
     """Random search's track and each search's, with one seed."""
     quiet()
     problem = make()
+    problem.space = problem.space.model_copy(update={"trials": trials})
     random = track(random_search(problem, seed), problem.reference, trials)
     most, level = random.queries[-1], random.hypervolume[-1]
     return [

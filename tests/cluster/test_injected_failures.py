@@ -113,7 +113,7 @@ def test_each_trial_ends_in_its_own_way_and_nothing_is_left(tmp_path: Path) -> N
     assert main(["audit", str(run)]) == 0
     study = replayed(snapshot)
     assert not study.has_unfinished
-    states = Counter(trial.state for trial in study._study.trials)
+    states = Counter(trial.state for trial in study.study.trials)
     assert states == {TrialState.COMPLETE: 14, TrialState.FAIL: 6}, "of its trials none is left running"
     assert study.ask().number == TRIALS
 

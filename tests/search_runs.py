@@ -60,7 +60,7 @@ def ended(number: int, status: TrialStatus, **values: Any) -> TrialRecord:
     drawn: dict[str, Scalar] = {
         "query_budget": 500,
         "optimizer": "sgd",
-        "lr_sgd": 0.1 + number / 1000,
+        "lr_sgd": 0.1,
         "passes": 5,
         "mixup": 0.5,
     }

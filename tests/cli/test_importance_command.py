@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ def test_json_holds_prior_and_front(tmp_path: Path, capsys: pytest.CaptureFixtur
         ended(10, TrialStatus.FINISHED, queries=100, val_accuracy=0.9),
         ended(11, TrialStatus.FINISHED, queries=400, val_accuracy=0.99),
     ]
+    other = {**best[1].config.options, "mixup": 0.75}  # else both would be one point
+    best[1] = replace(best[1], config=replace(best[1].config, options=other))
     run = write(tmp_path / "run", [*finished(10, lambda _: 0.2), *best])
     assert main(["importance", str(run), "--json"]) == 0
     told: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -42,7 +42,7 @@ class Recorder(Callback):
         uid = trial.config["uid"]
         if result["reports"]:
             self._book.reported([Report(**row) for row in result["reports"]])
-        # Tune keeps each trial's last result until the run ends, with statistics of every number in it.
+        # Tune keeps each trial's last result until the run ends.
         result["reports"] = []
         result.pop("config", None)
         if uid in self._ended:  # Tune may repeat a last result
@@ -64,10 +64,12 @@ class Recorder(Callback):
         if trial.config["uid"] not in self._ended:
             self._book.ended(trial.config["uid"], TrialStatus.FAILED, error=error_text(trial))
         self._on_end(trial.config["uid"])
+        _forget_statistics(trial)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Tune stopped the trial, or it ended by itself: what it may still have queued is not asked."""
         self._on_end(trial.config["uid"])
+        _forget_statistics(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune's loop went round."""
@@ -94,6 +96,12 @@ class RunStopper(Stopper):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _forget_statistics(trial: Trial) -> None:
+    """Tune keeps those of every number that a trial reported, some 30 kB a trial, for nobody here."""
+    trial.run_metadata.metric_analysis.clear()
+    trial.run_metadata.metric_n_steps.clear()
 
 
 def error_text(trial: Trial) -> str:

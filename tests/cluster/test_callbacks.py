@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from edge_runs import config, manifest, report
+from ray.tune.trainable.metadata import _TrainingRunMetadata
 
 from raysys.cluster.callbacks import Recorder
 from raysys.cluster.run_book import RunBook
@@ -12,7 +13,9 @@ from raysys.store.layout import RunLayout
 from raysys.store.manifest import write_manifest
 from raysys.store.writer import RunWriter
 
-TRIAL: Any = SimpleNamespace(config={"uid": "u00000"}, error_file=None)
+TRIAL: Any = SimpleNamespace(
+    config={"uid": "u00000"}, error_file=None, run_metadata=_TrainingRunMetadata(n_steps=[5, 10])
+)
 
 
 @pytest.fixture
@@ -67,12 +70,14 @@ def test_trouble_that_is_not_the_trials_ends_the_run_and_leaves_the_trial_to_a_r
 @pytest.mark.parametrize("event", ["on_trial_complete", "on_trial_error"])
 def test_an_ended_trial_gets_no_more_answers(book: RunBook, event: str) -> None:
     ended: list[str] = []
+    TRIAL.run_metadata.update_metric("queries", 100)
     recorder = Recorder(book, lambda: None, ended.append, {})
     recorder.on_trial_start(0, [TRIAL], TRIAL)
     recorder.on_trial_result(1, [TRIAL], TRIAL, result())
     assert ended == []
     getattr(recorder, event)(2, [TRIAL], TRIAL)
     assert ended == ["u00000"]
+    assert not TRIAL.run_metadata.metric_analysis and not TRIAL.run_metadata.metric_n_steps
 
 
 def test_a_trial_that_the_scheduler_stopped_ends_with_its_milestone_and_the_reason(book: RunBook) -> None:

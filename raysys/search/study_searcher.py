@@ -29,7 +29,7 @@ THRIFT = (2.0, 1.0)
 """Of the first half of the trials, in which the other parameters are learnt; of the second."""
 
 FIRST = 10
-"""Configs that are tried before any gets a second seed: as many as TPE draws at random."""
+"""Configs that are tried before any gets a second seed, as many as TPE draws at random; fewer in a short run."""
 
 _log = logging.getLogger(__name__)
 
@@ -255,7 +255,8 @@ class StudySearcher:
 
     def _replicate(self) -> _Config | None:
         """The config that gets one more seed now, if any does."""
-        if self._seeds == 1 or self._asked < max(FIRST, len(self._space.points)):
+        first = max(min(FIRST, self._trials // self._seeds), len(self._space.points))
+        if self._seeds == 1 or self._asked < first:
             return None
         lacking = self._lacking()
         left = self._trials - self._asked

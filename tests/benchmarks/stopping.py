@@ -2,9 +2,9 @@
 
     python tests/benchmarks/stopping.py --on digits,mnist
 
-The trials of the landscapes (see `landscape.py`) go through `QueryAsha` one after the other, in random orders.
-Beside it: how well the score at a milestone tells the order of the final ones (Spearman's rank correlation), of
-what the trial reports there, and of the student that it is training at that moment.
+The trials of the landscapes (see `landscape.py`) go through `QueryAsha` one after the other, in random
+orders. Beside it: how well the score at a milestone tells the order of the final ones (Spearman's rank
+correlation), of what the trial reports there, and of the student that it is training at that moment.
 """
 
 import argparse

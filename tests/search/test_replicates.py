@@ -92,6 +92,11 @@ def test_new_configs_come_first_and_at_least_every_second_time() -> None:
     assert not all(new)
 
 
+def test_a_short_run_repeats_its_front_too() -> None:
+    points = means(played(StudySearcher(SPACE, "random", seed=1, seeds=2, trials=8), 8))
+    assert {seeds for seeds, _, _ in points.values()} == {1, 2}
+
+
 def test_without_seeds_no_config_comes_twice() -> None:
     suggestions = played(StudySearcher(SPACE, "tpe", seed=2), 40)
     assert len({key(one) for one in suggestions}) == 40

@@ -29,7 +29,7 @@ THRIFT = (2.0, 1.0)
 """Of the first half of the trials, in which the other parameters are learnt; of the second."""
 
 FIRST = 10
-"""Configs that are tried before any gets a second seed, as many as TPE draws at random; fewer in a short run."""
+"""Configs before any gets a second seed, as many as TPE draws at random; fewer in a short run."""
 
 _log = logging.getLogger(__name__)
 

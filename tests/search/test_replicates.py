@@ -94,7 +94,8 @@ def test_new_configs_come_first_and_at_least_every_second_time() -> None:
 
 def test_a_short_run_repeats_its_front_too() -> None:
     points = means(played(StudySearcher(SPACE, "random", seed=1, seeds=2, trials=8), 8))
-    assert {seeds for seeds, _, _ in points.values()} == {1, 2}
+    assert len(points) >= 4
+    assert {seeds for seeds, _, _ in on_front(points)} == {2}
 
 
 def test_without_seeds_no_config_comes_twice() -> None:

@@ -136,6 +136,23 @@ def test_a_config_that_keeps_failing_is_not_tried_for_ever() -> None:
     assert max(tries.values()) == 3
 
 
+def test_a_config_with_a_seed_that_diverged_has_failed() -> None:
+    """As on the front, where a point has no mean then."""
+    searcher = StudySearcher(SPACE, "random", seed=5, seeds=3)
+    tries: Counter[tuple[Any, ...]] = Counter()
+    for _ in range(SPACE.trials):
+        one = searcher.ask()
+        tries[key(one)] += 1
+        told = play(one) if tries[key(one)] == 1 else {"val_accuracy": float("nan"), "queries": 500.0}
+        searcher.tell(one.uid, TrialStatus.FINISHED, told)
+    states = {tuple(sorted(one.params.items())): one.state for one in searcher.study.trials}
+    assert max(tries.values()) == 2
+    assert all(
+        state is (TrialState.FAIL if tries[config] > 1 else TrialState.COMPLETE)
+        for config, state in states.items()
+    )
+
+
 def test_a_space_that_searches_nothing_repeats_its_one_config() -> None:
     bare = SPACE.model_copy(update={"parameters": {}, "options": {"query_budget": 500, "lr": 0.05}})
     searcher = StudySearcher(bare, "tpe", seed=0)

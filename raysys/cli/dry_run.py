@@ -28,13 +28,13 @@ def show_plan(
     json: bool,
 ) -> None:
     """Print the first configs that a run would try, and the most that it would take."""
-    from raysys.cluster.worst_case import earlier_trials, worst_case
+    from raysys.cluster.worst_case import trials_like, worst_case
     from raysys.search.study_searcher import StudySearcher
 
     study = StudySearcher(space, sampler, seed)
     samples = [study.ask() for _ in range(min(CONFIGS, space.trials))]
     at_once = _at_once(space, concurrent, address)
-    worst = worst_case(space, caps, earlier_trials(path.parent, space), at_once)
+    worst = worst_case(space, caps, trials_like(path.parent, space), at_once)
     if json:
         told = {name: getattr(worst, name) for name in ("queries", "held_out", "cost", "seconds")}
         configs = [{"uid": one.uid, "values": dict(one.values)} for one in samples]

@@ -54,18 +54,18 @@ def _study(snapshot: "Snapshot", journal: bool) -> tuple[bytes, int]:
     from optuna.storages.journal import JournalFileBackend
 
     from raysys.cluster.plan import FLOOR
-    from raysys.search.study_records import study_of
+    from raysys.search.study_records import least_and_most, study_of
     from raysys.space.load import from_json
 
     manifest = snapshot.manifest
     space = from_json(manifest.space)
-    floor = {manifest.score: FLOOR * manifest.reference.accuracy}
+    limits = least_and_most(space, FLOOR * manifest.reference.accuracy)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "study"
         storage = (
             JournalStorage(JournalFileBackend(str(file))) if journal else RDBStorage(f"sqlite:///{file}")
         )
-        study = study_of(space, snapshot.records(), {**floor, **space.bounds}, snapshot.name, storage)
+        study = study_of(space, snapshot.records(), limits, snapshot.name, storage)
         trials = len(study.get_trials(deepcopy=False))
         if isinstance(storage, RDBStorage):
             storage.remove_session()

@@ -21,14 +21,16 @@ def importance(
     from raysys.records import TrialStatus
     from raysys.search.importance import importances, values_of
     from raysys.space.load import from_json
-    from raysys.store.points import run_front
+    from raysys.store.points import member_uids, run_front
     from raysys.store.reader import read_run
 
     snapshot = read_run(run)
     space, records = from_json(snapshot.manifest.space), snapshot.records()
     found = importances(space, records)
     finished = values_of(space, [one for one in records if one.status is TrialStatus.FINISHED])
-    front = values_of(space, [records[row] for row in run_front(snapshot).rows()])
+    of = {record.uid: record for record in records}
+    members = member_uids(snapshot, run_front(snapshot))
+    front = values_of(space, [of[uid] for uids in members for uid in uids])
     parameters: list[dict[str, Any]] = [
         {
             "name": name,

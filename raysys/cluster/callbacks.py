@@ -39,14 +39,15 @@ class Recorder(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """The trial reports; its last result ends it at once, so that nothing can come in between."""
-        uid = trial.config["uid"]
-        if result["reports"]:
-            self._book.reported([Report(**row) for row in result["reports"]])
+        uid, reports = trial.config["uid"], result["reports"]
         # Tune keeps each trial's last result until the run ends.
         result["reports"] = []
         result.pop("config", None)
-        if uid in self._ended:  # Tune may repeat a last result
+        # Tune may repeat a last result, or the whole trial if its worker died after it.
+        if uid in self._ended:
             return
+        if reports:
+            self._book.reported([Report(**row) for row in reports])
         match result.get("status"):
             case "finished":
                 self._ended.add(uid)

@@ -1,6 +1,6 @@
 """Early stopping in a run: whether, at which milestones, and what its files say of it. No ray, no torch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +41,11 @@ def with_milestones(config: TrialConfig, manifest: Manifest) -> TrialConfig:
 def query_budget(config: TrialConfig) -> int:
     """The most images that the trial may be charged."""
     return int(config.options["query_budget"])
+
+
+def is_further_seed(config: TrialConfig, records: Iterable[TrialRecord]) -> bool:
+    """True when another trial of the config's recipe has finished: early stopping spares it."""
+    return any(one.status is TrialStatus.FINISHED and one.config.recipe == config.recipe for one in records)
 
 
 def extras(manifest: Manifest) -> list[str]:

@@ -93,7 +93,8 @@ def start_run(
             "warm_start": tuple(map(str, search.warm_start)),
         }
     )
-    keep_earlier(layout, earlier)
+    if earlier:
+        keep_earlier(layout, earlier)
     write_manifest(layout, manifest)
     with run_lock(layout), crash_recorded(layout):
         session = Session(layout, manifest, space, dataset, machine, say)

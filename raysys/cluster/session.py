@@ -12,7 +12,7 @@ from raysys.cluster import problem as problems
 from raysys.cluster.brakes import Brakes, Ended
 from raysys.cluster.callbacks import Recorder, RunStopper
 from raysys.cluster.caps import most_queries
-from raysys.cluster.early_stopping import extras, replayed, with_milestones
+from raysys.cluster.early_stopping import extras, is_further_seed, replayed, with_milestones
 from raysys.cluster.final import finish
 from raysys.cluster.http_teacher import reconcile
 from raysys.cluster.machine import Machine
@@ -138,10 +138,11 @@ class Session:
             FLOOR * manifest.reference.accuracy,
             manifest.seeds,
             manifest.trials,
-            read_earlier(self._layout),
+            read_earlier(self._layout) if manifest.warm_start else (),
         )
         study.replay(book.records.values())
         ended = sum(record.status.ended for record in book.records.values())
+        scheduler = self._scheduler()
 
         def on_suggest(suggestion: Suggestion) -> dict[str, Any]:
             known = book.records.get(suggestion.uid)
@@ -152,6 +153,8 @@ class Session:
                 else problems.complete_config(space, dict(suggestion.values), suggestion.uid, seed)
             )
             config = with_milestones(config, manifest)
+            if scheduler and is_further_seed(config, book.records.values()):
+                scheduler.spare(config.uid)
             book.suggested(config)
             return asdict(config)
 
@@ -165,7 +168,7 @@ class Session:
             self._layout,
             self._trainable(problem, teacher, val),
             searcher,
-            self._scheduler(),
+            scheduler,
             concurrent,
             book,
             brakes,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raysys.cluster.early_stopping import curves, extras, query_budget
+from raysys.cluster.early_stopping import curves, extras, is_further_seed, query_budget
 from raysys.errors import UsageError
 from raysys.fronts.front import Front, final_front
 from raysys.records import TrialRecord, TrialStatus
@@ -64,6 +64,9 @@ def what_if(snapshot: Snapshot) -> WhatIf:
     budgets = [query_budget(record.config) for record in records]
     rungs = manifest.milestones or milestones(min(budgets, default=1), manifest.reference.queries)
     asha = QueryAsha(rungs, extras=len(extras(manifest)))
+    for number, record in enumerate(records):
+        if is_further_seed(record.config, records[:number]):
+            asha.spare(record.uid)
     decisions = {record.uid: _judged(snapshot, asha, record, reports) for record, reports in told}
     if all(decision is None for decision in decisions.values()):
         raise UsageError(

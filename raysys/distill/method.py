@@ -1,7 +1,6 @@
 """What every distillation method is: it asks an oracle, trains a student, and can stop and go on."""
 
 import copy
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,24 +129,20 @@ class Method(ABC):
         """Images that may still be asked, as far as the method knows: none once the answers collapsed."""
         return 0 if self._exhausted or self.note else self._budget - self.queries
 
-    @property
-    def to_milestone(self) -> int:
-        """Images to the next milestone; a number above all budgets where none is ahead."""
-        ahead = (milestone - self.queries for milestone in self._milestones)
-        return min((images for images in ahead if images > 0), default=sys.maxsize)
-
-    def ask(self, images: Images) -> Asked | None:
+    def ask(self, images: Images, keep: Callable[[Asked], object] = lambda asked: None) -> Asked | None:
         """What was asked and answered, see `Requests.ask`; after None no more will be asked.
 
         Requests have at most `REQUEST_ROWS` images, and end at milestones: what a part of many has cost is
-        recorded before the next one is asked.
+        recorded before the next one is asked. `keep` is called with each part as it is answered, so that a
+        milestone's student may learn from it.
         """
         parts: list[Asked] = []
         while len(images):
             if self.queries in self._milestones:
                 self._milestones.remove(self.queries)
                 self._on_milestone(self)
-            rows = min(REQUEST_ROWS, self.to_milestone)
+            ahead = (milestone - self.queries for milestone in self._milestones)
+            rows = min([REQUEST_ROWS, *(images for images in ahead if images > 0)])
             wanted, images = images[:rows], images[rows:]
             asked = None if self.note else self._requests.ask(wanted, self._sequence)
             if asked is None:
@@ -156,6 +151,7 @@ class Method(ABC):
             self._sequence += 1
             self.queries += len(asked.images)
             parts.append(asked)
+            keep(asked)
             if len(asked.images) < len(wanted):
                 break
         whole = joined(parts)

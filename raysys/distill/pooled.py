@@ -82,16 +82,8 @@ class PooledMethod(Method):
         Returns some of what was asked, to be shown, or None where nothing could be. Where a cap leaves room
         for a part only, the first are asked: order them so that any number of the first is a fair choice.
         """
-        pixels, shown = to_bytes(images), None
-        while len(pixels):
-            rows = self.to_milestone  # at a milestone, all that was asked is in the pool
-            asked = self.ask(pixels[:rows])
-            if asked is None:
-                break
-            self.pool.add(asked.images, asked.response)
-            shown = samples(asked.images) if shown is None else shown
-            pixels = pixels[rows:]
-        return shown
+        asked = self.ask(to_bytes(images), lambda part: self.pool.add(part.images, part.response))
+        return None if asked is None else samples(asked.images)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Method.state_dict`."""

@@ -89,6 +89,14 @@ class QueryAsha:
         self._rungs: dict[int, dict[str, tuple[float, ...]]] = {at: {} for at in milestones}
         self._last: dict[str, tuple[int, tuple[float, ...]]] = {}
         self._decisions: dict[tuple[str, int], Decision] = {}
+        self._spared: set[str] = set()
+
+    def spare(self, uid: str) -> None:
+        """This trial goes on whatever it reports: a further seed of a config that has a student already.
+
+        A mean over the seeds that went well would be no mean.
+        """
+        self._spared.add(uid)
 
     def report(
         self,
@@ -159,6 +167,8 @@ class QueryAsha:
         reason = f"at {rung:,} queries: {told} there, {_ordinal(verdict.place)} of {verdict.entries}"
         if verdict.goes_on:
             return Decision(True, rung, f"goes on {reason}")
+        if uid in self._spared:
+            return Decision(True, rung, f"goes on {reason}; its config has a student already")
         kept = "only the best goes on" if verdict.kept == 1 else f"the best {verdict.kept} go on"
         return Decision(False, rung, f"stopped {reason}; {kept}")
 

@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -10,9 +11,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from raysys.errors import CorruptRunError
-from raysys.records import TrialRecord, TrialStatus
+from raysys.fronts.objectives import score
+from raysys.records import Scalar, TrialRecord, TrialStatus
 from raysys.search.samplers import distribution
-from raysys.space.schema import Objective, Space
+from raysys.space.schema import Space
 from raysys.space.trial_config import searched_values
 
 
@@ -48,33 +50,64 @@ def study_of(
 def frozen_trial(space: Space, record: TrialRecord, limits: Mapping[str, float]) -> FrozenTrial:
     """A trial that has ended, with its active parameters only.
 
-    It is COMPLETE when it finished with all objectives, PRUNED when it was stopped, else FAIL. `limits`, by
-    objectives' names, are the least of what is maximised and the most of what is minimised: beyond one, the
-    trial is infeasible. Optuna's times are those of this call. Raises KeyError, ValueError when the config
-    does not fit the space.
+    It is COMPLETE when it finished with all objectives, PRUNED when it was stopped, else FAIL. Beyond one of
+    the `limits` (see `constraints`) it is infeasible. Optuna's times are those of this call. Raises KeyError,
+    ValueError when the config does not fit the space.
     """
-    values = searched_values(space, record.config.options)
-    objectives = {str(one.name): getattr(record, one.name) for one in space.objectives}
-    known = {key: float(value) for key, value in objectives.items() if value is not None}
-    complete = len(known) == len(objectives) and all(map(math.isfinite, known.values()))
-    if record.status is TrialStatus.FINISHED and complete:
+    reached = objective_values(space, vars(record))
+    if record.status is TrialStatus.FINISHED and all(map(math.isfinite, reached)):
         state = TrialState.COMPLETE
     else:
         state = TrialState.PRUNED if record.status is TrialStatus.STOPPED else TrialState.FAIL
-    attributes = {"uid": record.uid, "seed": record.config.seed, "queries": record.queries}
-    return create_trial(
-        state=state,
-        values=list(known.values()) if state is TrialState.COMPLETE else None,
-        params=values,
-        distributions={name: distribution(space.parameters[name]) for name in values},
-        user_attrs=attributes | ({"error": record.error} if record.error else {}),
-        constraints=_constraints(space.objectives, known, limits) if state is TrialState.COMPLETE else None,
+    told: dict[str, Scalar] = {"uid": record.uid, "seed": record.config.seed, "queries": record.queries}
+    return frozen(
+        space,
+        searched_values(space, record.config.options),
+        state,
+        reached if state is TrialState.COMPLETE else None,
+        limits,
+        told | ({"error": record.error} if record.error else {}),
     )
 
 
-def _constraints(
-    objectives: Iterable[Objective], values: Mapping[str, float], limits: Mapping[str, float]
-) -> dict[str, float]:
-    """By objective, how far it is beyond its limit: at most 0 is feasible."""
-    signs = {str(one.name): 1 if one.direction == "minimize" else -1 for one in objectives}
-    return {name: signs[name] * (values[name] - limit) for name, limit in limits.items()}
+def frozen(
+    space: Space,
+    values: Mapping[str, Scalar],
+    state: TrialState,
+    reached: Sequence[float] | None,
+    limits: Mapping[str, float],
+    attributes: Mapping[str, Scalar] | None = None,
+) -> FrozenTrial:
+    """Optuna's trial of these parameter values; what it `reached`, by objective, where it is COMPLETE."""
+    return create_trial(
+        state=state,
+        values=reached,
+        params=dict(values),
+        distributions={name: distribution(space.parameters[name]) for name in values},
+        user_attrs=dict(attributes or {}),
+        constraints=None if reached is None else constraints(space, reached, limits),
+    )
+
+
+def objective_values(space: Space, told: Mapping[str, Any]) -> list[float]:
+    """The objectives' values, in their order; NaN where one is missing or not finite."""
+    values = [told.get(one.name) for one in space.objectives]
+    return [math.nan if value is None or not math.isfinite(value) else float(value) for value in values]
+
+
+def least_and_most(space: Space, floor: float) -> dict[str, float]:
+    """The space's limits by objective, where what ranks the students must reach the `floor` at least."""
+    ranked = score(str(one.name) for one in space.objectives)
+    return {**space.bounds, ranked: max(floor, space.bounds.get(ranked, floor))}
+
+
+def constraints(space: Space, reached: Sequence[float], limits: Mapping[str, float]) -> dict[str, float]:
+    """By objective with a limit, how far it is beyond that: at most 0 is feasible.
+
+    A limit is the least of what is maximised, and the most of what is minimised.
+    """
+    return {
+        str(one.name): (value - limits[one.name]) * (1 if one.direction == "minimize" else -1)
+        for one, value in zip(space.objectives, reached, strict=True)
+        if one.name in limits
+    }

@@ -11,13 +11,13 @@ import numpy as np
 import optuna
 from optuna.samplers import RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import Trial, TrialState
 
 from raysys.errors import CorruptRunError
-from raysys.fronts.objectives import score
 from raysys.fronts.pareto import nondominated
 from raysys.records import Scalar, TrialRecord, TrialStatus
-from raysys.search.samplers import SamplerName, build_sampler, distribution, thrifty_budget
+from raysys.search.samplers import SamplerName, build_sampler, thrifty_budget
+from raysys.search.study_records import constraints, frozen, least_and_most, objective_values
 from raysys.seeding import part_seed, trial_seed
 from raysys.space.schema import Categorical, FloatRange, IntRange, Space
 from raysys.space.trial_config import searched_values
@@ -64,9 +64,12 @@ class _Config:
 
     @property
     def state(self) -> TrialState:
-        """What the sampler knows of it: a pruned config is worse than any that finished."""
+        """What the sampler knows of it: a pruned config is worse than any that finished.
+
+        One with a seed that finished without a finite objective has failed: it is on no front.
+        """
         if self.finished:
-            return TrialState.COMPLETE
+            return TrialState.COMPLETE if all(map(math.isfinite, self.mean)) else TrialState.FAIL
         if self.running:
             return TrialState.RUNNING
         return TrialState.PRUNED if self.stopped else TrialState.FAIL
@@ -109,7 +112,7 @@ class StudySearcher:
         self._space = space
         self._sampler = sampler
         self._seed = seed
-        self._floor = floor
+        self._limits = least_and_most(space, floor)
         self._seeds = seeds
         self._trials = space.trials if trials is None else trials
         self._start = part_seed(seed, "query budgets") / 2**63
@@ -120,7 +123,6 @@ class StudySearcher:
         self._last_was_new = True
         for record in earlier:
             self._learn(record)
-        self._own = len(self._configs)
         self._study: Study | None = None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -154,9 +156,8 @@ class StudySearcher:
             _log.info("nothing to tell of %s: unknown, or told before", uid)
             return
         config.running -= 1
-        known = self._known(objectives)
-        if status is TrialStatus.FINISHED and known:
-            config.finished.append(known)
+        if status is TrialStatus.FINISHED:
+            config.finished.append(objective_values(self._space, objectives))
         config.stopped |= status is TrialStatus.STOPPED
         self._settle(config)
 
@@ -183,23 +184,16 @@ class StudySearcher:
                 ) from None
             suggestion = self._begin(self._config(values))
             if record.status.ended:
-                objectives = {str(one.name): getattr(record, one.name) for one in self._space.objectives}
-                self.tell(record.uid, record.status, objectives)
+                self.tell(record.uid, record.status, vars(record))
             else:
                 self._unfinished.append(suggestion)
 
-    def _known(self, objectives: Mapping[str, float | None]) -> list[float]:
-        """The objectives' values, or none where one is missing."""
-        values = [objectives.get(objective.name) for objective in self._space.objectives]
-        known = [float(value) for value in values if value is not None and math.isfinite(value)]
-        return known if len(known) == len(values) else []
-
     def _learn(self, record: TrialRecord) -> None:
         """Take up a finished trial of another run, if its config is one of this space."""
-        known = self._known({str(one.name): getattr(record, one.name) for one in self._space.objectives})
         values = earlier_values(self._space, record)
-        if values is not None and known:
-            self._config(values).finished.append(known)
+        reached = objective_values(self._space, vars(record))
+        if values is not None and all(map(math.isfinite, reached)):
+            self._config(values).finished.append(reached)
 
     def _config(self, values: Mapping[str, Scalar]) -> _Config:
         """The config that has these values; a new one where there is none."""
@@ -265,8 +259,8 @@ class StudySearcher:
 
     def _lacking(self) -> list[_Config]:
         """This run's configs on the front, by their means so far, that lack seeds; the cheapest first."""
-        configs = [config for config in self._configs if config.uids and config.finished]
-        configs = [config for config in configs if self._excess(config) <= 0]
+        configs = [one for one in self._configs if one.uids and one.state is TrialState.COMPLETE]
+        configs = [one for one in configs if max(self._constraints(one).values()) <= 0]
         if not configs:
             return []
         signs = [-1 if one.direction == "maximize" else 1 for one in self._space.objectives]
@@ -276,14 +270,8 @@ class StudySearcher:
         front = front[np.argsort(costs[front, names.index("queries")], kind="stable")]
         return [configs[index] for index in front if len(configs[index].uids) < self._seeds]
 
-    def _excess(self, config: _Config) -> float:
-        """By how much a finished config is outside the floor or a limit; at most 0 inside all of them."""
-        means = dict(zip((str(one.name) for one in self._space.objectives), config.mean, strict=True))
-        ranked = score(means)
-        excesses = [self._floor - means[ranked]]
-        for name, limit in self._space.bounds.items():
-            excesses.append(limit - means[name] if name == ranked else means[name] - limit)
-        return max(excesses)
+    def _constraints(self, config: _Config) -> dict[str, float]:
+        return constraints(self._space, config.mean, self._limits)
 
     def _settle(self, config: _Config) -> None:
         """Bring the study up to date with a config, or have it rebuilt where it knows another end."""
@@ -291,7 +279,8 @@ class StudySearcher:
         if trial is None or self._study is None:
             self._study = None
         elif config.state is TrialState.COMPLETE:
-            trial.set_constraint("feasible", self._excess(config))
+            for name, excess in self._constraints(config).items():
+                trial.set_constraint(name, excess)
             self._study.tell(trial, config.mean)
         else:
             self._study.tell(trial, state=config.state)
@@ -304,18 +293,9 @@ class StudySearcher:
         )
         for config in self._configs:
             config.trial = None
-            study.add_trial(self._frozen(config))
+            reached = config.mean if config.state is TrialState.COMPLETE else None
+            study.add_trial(frozen(self._space, config.values, config.state, reached, self._limits))
         return study
-
-    def _frozen(self, config: _Config) -> FrozenTrial:
-        finished = config.state is TrialState.COMPLETE
-        return create_trial(
-            state=config.state,
-            values=config.mean if finished else None,
-            params=dict(config.values),
-            distributions={name: distribution(self._space.parameters[name]) for name in config.values},
-            constraints={"feasible": self._excess(config)} if finished else None,
-        )
 
 
 def earlier_values(space: Space, record: TrialRecord) -> dict[str, Scalar] | None:

@@ -29,6 +29,10 @@ class TuneScheduler(FIFOScheduler):
         self._extras = extras
         self.reasons: dict[str, str] = {}
 
+    def spare(self, uid: str) -> None:
+        """See `QueryAsha.spare`."""
+        self._asha.spare(uid)
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         """STOP or CONTINUE. Never raises: an exception here would end the whole run."""
         try:

@@ -80,10 +80,10 @@ class Parts:
             raise
         except (OSError, pa.ArrowException):
             return None
+        for name in LATER.keys() & set(self.schema.names) - set(table.column_names):
+            table = table.append_column(name, pa.repeat(LATER[name], table.num_rows))
         fits = all(
-            table.schema.field(name).type == self.schema.field(name).type
-            if name in table.column_names
-            else name in LATER
+            name in table.column_names and table.schema.field(name).type == self.schema.field(name).type
             for name in self.schema.names
         )
         return table if fits else None

@@ -55,11 +55,10 @@ REPORTS = pa.schema(
         ("milestone", pa.bool_()),
     ]
 )
-"""Columns of every reports part (older ones lack `LATER`); `loss.NAME` columns (float64) follow."""
+"""Columns of every reports part; `loss.NAME` columns (float64) follow."""
 
-
-LATER = ("milestone",)
-"""Columns that parts of an older raysys lack: null there."""
+LATER = {"milestone": False}
+"""Columns that parts of an older raysys lack, and what they would have had there."""
 
 
 def trials_table(records: Sequence[TrialRecord]) -> pa.Table:

@@ -147,6 +147,7 @@ def _terms(manifest: Manifest) -> dict[str, Any]:
         "sampler": manifest.sampler,
         "scheduler": manifest.scheduler,
         "replicates": manifest.seeds,
+        "warm_start": manifest.warm_start,
         "trials": manifest.trials,
         "caps": manifest.caps,
     }

@@ -13,10 +13,9 @@ from raysys.store.schema import TRIALS, trial_record, trials_table
 
 
 def keep_earlier(layout: RunLayout, records: Sequence[TrialRecord]) -> None:
-    """Keep the trials, if there are any. Raises StorageError."""
-    if records:
-        table = trials_table(records)
-        write_atomic(layout.filesystem, layout.warm_start, lambda stream: pq.write_table(table, stream))
+    """Keep the trials. Raises StorageError."""
+    table = trials_table(records)
+    write_atomic(layout.filesystem, layout.warm_start, lambda stream: pq.write_table(table, stream))
 
 
 def read_earlier(layout: RunLayout) -> list[TrialRecord]:
@@ -24,8 +23,6 @@ def read_earlier(layout: RunLayout) -> list[TrialRecord]:
     try:
         with layout.filesystem.open_input_file(str(layout.warm_start)) as stream:
             rows = pq.read_table(stream, columns=TRIALS.names).to_pylist()
-    except FileNotFoundError:
-        return []
     except (OSError, pa.ArrowException) as error:
         raise CorruptRunError(
             f"cannot read {layout.warm_start}",

@@ -191,6 +191,13 @@ def test_searches_are_compared_by_what_their_fronts_attain(compare: Command, tmp
     assert lines[-3].split() == ["1,600", "70.0", "80.0", "80.0", "90.0", "90.0", "90.0"]
 
 
+def test_a_search_with_a_warm_start_is_another_one(compare: Command, tmp_path: Path) -> None:
+    for name, seed, changes in (("cold", 0, {}), ("warm", 1, {"warm_start": ("runs/first",)})):
+        write_run(tmp_path / name, [trial(0)], seed=seed, **changes)
+    told = json.loads(compare(tmp_path / "cold", tmp_path / "warm", "--fronts", "--json")[1])
+    assert [one["seeds"] for one in told["searches"]] == [[0], [1]]
+
+
 def test_fronts_that_are_measured_differently_are_refused(compare: Command, tmp_path: Path) -> None:
     one = write_run(tmp_path / "one", [trial(0)]).root
     for name, changes, message in (

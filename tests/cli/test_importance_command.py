@@ -38,7 +38,7 @@ def test_json_holds_prior_and_front(tmp_path: Path, capsys: pytest.CaptureFixtur
     ]
     other = {**best[1].config.options, "mixup": 0.75}  # else both would be one point
     best[1] = replace(best[1], config=replace(best[1].config, options=other))
-    run = write(tmp_path / "run", [*finished(10, lambda _: 0.2), *best])
+    run = write(tmp_path / "run", [*best, *finished(10, lambda _: 0.2)])  # those of the front ended first
     assert main(["importance", str(run), "--json"]) == 0
     told: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert told["objectives"]["queries"] == {"trials": 12, "best": 5, "why": ""}

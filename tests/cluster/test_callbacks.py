@@ -34,9 +34,8 @@ def result(**last: Any) -> dict[str, Any]:
 def test_a_worker_that_dies_after_its_trials_end_takes_nothing_back(book: RunBook) -> None:
     recorder = Recorder(book, lambda: None, lambda uid: None, {})
     recorder.on_trial_start(0, [TRIAL], TRIAL)
-    recorder.on_trial_result(
-        1, [TRIAL], TRIAL, result(status="finished", note="one class", weights_sha256="ab")
-    )
+    last = result(reports=[vars(report(0, 2))], status="finished", note="one class", weights_sha256="ab")
+    recorder.on_trial_result(1, [TRIAL], TRIAL, last)
     recorder.on_trial_start(2, [TRIAL], TRIAL)
     assert book.records["u00000"].status is TrialStatus.FINISHED
     recorder.on_trial_result(3, [TRIAL], TRIAL, result())
@@ -45,7 +44,7 @@ def test_a_worker_that_dies_after_its_trials_end_takes_nothing_back(book: RunBoo
         TrialStatus.FINISHED,
         "one class",
     )
-    assert book.records["u00000"].weights_sha256 == "ab"
+    assert (book.records["u00000"].weights_sha256, book.records["u00000"].queries) == ("ab", 300)
 
 
 def test_a_trial_that_never_ended_fails_with_its_worker(book: RunBook) -> None:

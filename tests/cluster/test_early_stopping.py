@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 from edge_runs import config, manifest, report
 
 from raysys.cli.app import main
-from raysys.cluster.early_stopping import plan_stopping, replayed, with_milestones
+from raysys.cluster.early_stopping import is_further_seed, plan_stopping, replayed, with_milestones
 from raysys.cluster.what_if import what_if
 from raysys.errors import UsageError
 from raysys.fronts.hypervolume import Reference
@@ -50,13 +51,22 @@ def test_a_trial_reports_at_milestones_up_to_half_of_its_budget() -> None:
 
 
 def stored(
-    root: Path, trials: Sequence[tuple[TrialStatus, list[tuple[int, float]]]], at: bool, **changes: Any
+    root: Path,
+    trials: Sequence[tuple[TrialStatus, list[tuple[int, float]]]],
+    at: bool,
+    same: tuple[int, int] = (0, 0),
+    **changes: Any,
 ) -> Snapshot:
-    """A run of these trials with budgets of 400, each with its curve; `at` milestones, or on the way."""
+    """A run of these trials with budgets of 400, each with its curve; `at` milestones, or on the way.
+
+    Trial `same[0]` is another seed of trial `same[1]`.
+    """
     write_manifest(RunLayout(root), manifest(reference=Reference(0.1, 400), **changes))
     with RunWriter(RunLayout(root)) as writer:
         for number, (status, curve) in enumerate(trials):
             own = config(number, query_budget=400 if number else 100)
+            if number == same[0]:
+                own = replace(own, options=config(same[1], query_budget=400 if same[1] else 100).options)
             for step, (queries, accuracy) in enumerate(curve):
                 milestone = at and queries in (100, 200)
                 writer.report(
@@ -107,6 +117,21 @@ def test_a_replay_says_what_would_have_been_saved_and_lost(tmp_path: Path) -> No
     assert found.before.hypervolume > found.after.hypervolume > 0
 
 
+def test_further_seeds_of_a_config_with_a_student_are_not_stopped(tmp_path: Path) -> None:
+    """Else its mean would be over the lucky ones."""
+    first, lagging = config(0, query_budget=400), [(100, 0.1), (400, 0.2)]
+    records = [TrialRecord("u00000", 1, FINISHED, first)]
+    again = replace(first, uid="u00001", seed=7)
+    assert is_further_seed(again, records)
+    assert not is_further_seed(again, [replace(records[0], status=STOPPED)])
+    assert not is_further_seed(config(1, query_budget=400), records)
+    curves = [(FINISHED, [(100, 0.5), (400, 0.9)]), (FINISHED, [(100, 0.8), (400, 0.9)]), (FINISHED, lagging)]
+    found = what_if(stored(tmp_path / "other", curves, at=True, milestones=(100, 200)))
+    assert "u00002" in found.stopped
+    found = what_if(stored(tmp_path / "same", curves, at=True, same=(2, 1), milestones=(100, 200)))
+    assert not found.stopped
+
+
 def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored(tmp_path, CURVES, at=False)
     assert main(["front", str(tmp_path), "--what-if", "query-asha"]) == 0
@@ -148,15 +173,16 @@ RACE = {
     "teacher": {"architecture": "mlp", "recipe": {"epochs": 10, "lr": 3.0e-3, "optimizer": "adamw"}},
     "student": "mlp",
     "method": "noise",
-    "options": {"rounds": 3, "passes": 3, "final_passes": 5},
+    "options": {"rounds": 3, "passes": 20, "final_passes": 40},
     "held_out": 200,
     "parameters": {
         "query_budget": {"type": "int", "low": 100, "high": 400},
         "balance": {"type": "categorical", "choices": [True, False]},
-        "lr": {"type": "categorical", "choices": [0.05, 1.0e-6]},
+        "lr": {"type": "categorical", "choices": [0.05, 1.0e-6, 2.0e-6]},
     },
     "points": [
-        {"values": {"query_budget": 400, "balance": True, "lr": lr}} for lr in (0.05, 1.0e-6, 1.0e-6, 0.05)
+        {"values": {"query_budget": 400, "balance": balance, "lr": lr}}
+        for balance, lr in ((True, 0.05), (True, 1.0e-6), (True, 2.0e-6), (False, 0.05))
     ],
     "trials": 4,
 }

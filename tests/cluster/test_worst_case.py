@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from edge_runs import config, trial, write_run
 
-from raysys.cluster.worst_case import earlier_trials, worst_case
+from raysys.cluster.worst_case import trials_like, worst_case
 from raysys.records import TrialRecord, TrialStatus
 from raysys.space.load import apply_overrides, load_space, to_json
 from raysys.space.schema import Space
@@ -74,8 +74,8 @@ def test_only_runs_that_are_alike_are_read(tmp_path: Path) -> None:
     write_run(tmp_path / "old", [trial(3)])
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "run.json").write_text("{")
-    assert [one.uid for one in earlier_trials(tmp_path, mine)] == [config(0).uid, config(1).uid]
-    assert earlier_trials(tmp_path / "none", mine) == []
+    assert [one.uid for one in trials_like(tmp_path, mine)] == [config(0).uid, config(1).uid]
+    assert trials_like(tmp_path / "none", mine) == []
 
 
 def test_only_the_latest_runs_are_read(tmp_path: Path) -> None:
@@ -83,5 +83,5 @@ def test_only_the_latest_runs_are_read(tmp_path: Path) -> None:
         layout = write_run(tmp_path / f"r{number}", [trial(number)], space=to_json(space()))
         os.utime(layout.run_json, (written, written))
     assert [layout.root.name for layout in latest_layouts(tmp_path, 2)] == ["r1", "r2"]
-    uids = [one.uid for one in earlier_trials(tmp_path, space())]
+    uids = [one.uid for one in trials_like(tmp_path, space())]
     assert uids == [config(number).uid for number in (1, 2, 0, 3)], "the latest first"

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,13 @@ def one_class() -> TorchTeacher:
     return TorchTeacher(net)
 
 
-def collapsing(folder: Path, options: dict[str, Any], keeper: MemoryKeeper | None = None) -> Outcome:
-    what = config(**options)
+def collapsing(
+    folder: Path,
+    options: dict[str, Any],
+    keeper: MemoryKeeper | None = None,
+    milestones: tuple[int, ...] = (),
+) -> Outcome:
+    what = replace(config(**options), milestones=milestones)
     images = pictures(1500) if method_options(what.method).needs_images else None
     with Door(folder, what.response, teacher=one_class()) as door:
         return train(door, what, keeper, images=images)
@@ -99,6 +105,19 @@ def test_so_it_is_for_all_methods(tmp_path: Path, options: dict[str, Any]) -> No
     assert "collapsed: the teacher answered class 3" in outcome.note
     assert 500 <= outcome.reports[-1].queries <= 800
     assert all(parameter.isfinite().all() for parameter in outcome.student.parameters())
+
+
+def test_a_round_is_one_request_though_milestones_part_it(tmp_path: Path) -> None:
+    """A method may learn from the first before the second decides."""
+    rounds = {**OTHERS["noise"], "rounds": 2, "query_budget": 1200}
+    told = [
+        collapsing(tmp_path / str(number), rounds, milestones=milestones)
+        for number, milestones in enumerate([(), (150, 300, 550)])
+    ]
+    plain, parted = ([row.queries for row in one.reports if not row.milestone] for one in told)
+    assert plain[0] == 600
+    assert parted == plain
+    assert told[0].note == told[1].note
 
 
 def test_a_teacher_with_opinions_is_asked_to_the_end(tmp_path: Path) -> None:

@@ -43,6 +43,14 @@ def played(searcher: StudySearcher, trials: int) -> list[Suggestion]:
     return suggestions
 
 
+def finished(one: Suggestion) -> TrialRecord:
+    """The record of a trial that was played."""
+    config = TrialConfig(one.uid, "ideal", "hard", "mlp", one.number, dict(one.values))
+    told = play(one)
+    spent, accuracy = int(told["queries"] or 0), told["val_accuracy"]
+    return TrialRecord(one.uid, 0, TrialStatus.FINISHED, config, queries=spent, val_accuracy=accuracy)
+
+
 def key(suggestion: Suggestion) -> tuple[Any, ...]:
     return tuple(sorted(suggestion.values.items()))
 
@@ -117,17 +125,7 @@ def test_a_rebuilt_searcher_goes_on_with_replicates_like_the_undisturbed_one() -
     undisturbed = StudySearcher(SPACE, "tpe", seed=4, seeds=3)
     before = played(undisturbed, 25)
     rebuilt = StudySearcher(SPACE, "tpe", seed=4, seeds=3)
-    rebuilt.replay(
-        TrialRecord(
-            one.uid,
-            0,
-            TrialStatus.FINISHED,
-            TrialConfig(one.uid, "ideal", "hard", "mlp", one.number, dict(one.values)),
-            queries=int(play(one)["queries"] or 0),
-            val_accuracy=play(one)["val_accuracy"],
-        )
-        for one in before
-    )
+    rebuilt.replay(finished(one) for one in before)
     assert played(rebuilt, 15) == played(undisturbed, 15)
 
 
@@ -140,6 +138,23 @@ def test_a_config_that_keeps_failing_is_not_tried_for_ever() -> None:
         status = TrialStatus.FINISHED if tries[key(one)] == 1 else TrialStatus.FAILED
         searcher.tell(one.uid, status, play(one))
     assert max(tries.values()) == 3
+
+
+def test_a_config_with_a_seed_that_diverged_has_failed() -> None:
+    """As on the front, where a point has no mean then."""
+    searcher = StudySearcher(SPACE, "random", seed=5, seeds=3)
+    tries: Counter[tuple[Any, ...]] = Counter()
+    for _ in range(SPACE.trials):
+        one = searcher.ask()
+        tries[key(one)] += 1
+        told = play(one) if tries[key(one)] == 1 else {"val_accuracy": float("nan"), "queries": 500.0}
+        searcher.tell(one.uid, TrialStatus.FINISHED, told)
+    states = {tuple(sorted(one.params.items())): one.state for one in searcher.study.trials}
+    assert max(tries.values()) == 2
+    assert all(
+        state is (TrialState.FAIL if tries[config] > 1 else TrialState.COMPLETE)
+        for config, state in states.items()
+    )
 
 
 def test_a_space_that_searches_nothing_repeats_its_one_config() -> None:
@@ -158,17 +173,7 @@ def test_configs_outside_of_a_limit_get_no_more_seeds() -> None:
 
 
 def test_trials_of_earlier_runs_teach_but_are_not_of_this_run() -> None:
-    earlier = [
-        TrialRecord(
-            one.uid,
-            0,
-            TrialStatus.FINISHED,
-            TrialConfig(one.uid, "ideal", "hard", "mlp", one.number, dict(one.values)),
-            queries=int(play(one)["queries"] or 0),
-            val_accuracy=play(one)["val_accuracy"],
-        )
-        for one in played(StudySearcher(SPACE, "random", seed=7), 60)
-    ]
+    earlier = [finished(one) for one in played(StudySearcher(SPACE, "random", seed=7), 60)]
     cold = played(StudySearcher(SPACE, "tpe", seed=8, seeds=2), 12)
     warm = played(StudySearcher(SPACE, "tpe", seed=8, seeds=2, earlier=earlier), 12)
     assert [one.uid for one in warm] == [one.uid for one in cold]

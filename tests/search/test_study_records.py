@@ -8,7 +8,7 @@ from search_runs import SPACE, ended, finished
 
 from raysys.errors import CorruptRunError
 from raysys.records import TrialStatus
-from raysys.search.study_records import distribution, frozen_trial, study_of
+from raysys.search.study_records import distribution, frozen_trial, least_and_most, study_of
 
 
 def test_a_distribution_is_the_parameters_range() -> None:
@@ -51,6 +51,13 @@ def test_only_what_finished_with_finite_objectives_has_values(record, state) -> 
     trial = frozen_trial(SPACE, record, {"val_accuracy": 0.5})
     assert trial.state is state
     assert (trial.values is None) is (state is not TrialState.COMPLETE)
+
+
+@pytest.mark.parametrize(("floor", "least"), [(0.15, 0.6), (0.7, 0.7)])
+def test_students_must_reach_the_floor_and_the_limit(floor, least) -> None:
+    space = SPACE.model_copy(update={"limits": {"val_accuracy": 0.6, "queries": 1000}})
+    assert least_and_most(space, floor) == {"val_accuracy": least, "queries": 1000}
+    assert least_and_most(SPACE, floor) == {"val_accuracy": floor}
 
 
 def test_a_trial_beyond_a_limit_is_infeasible() -> None:

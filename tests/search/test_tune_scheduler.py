@@ -44,6 +44,19 @@ def test_the_last_result_of_a_trial_stops_nothing_and_counts_for_others() -> Non
     assert tune.on_trial_result(None, trial("u00002"), {"reports": [report(100, 0.5)]}) == STOP
 
 
+def test_a_trial_that_is_spared_goes_on_and_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    tune = scheduler()
+    caplog.set_level(logging.INFO, logger="raysys")
+    tune.spare("u00001")
+    for uid, accuracy, expected in (
+        ("u00000", 0.9, CONTINUE),
+        ("u00001", 0.5, CONTINUE),
+        ("u00002", 0.4, STOP),
+    ):
+        assert tune.on_trial_result(None, trial(uid), {"reports": [report(100, accuracy)]}) == expected
+    assert caplog.messages[1].endswith("50.0% there, 2nd of 2; its config has a student already")
+
+
 def test_more_objectives_are_columns_of_the_reports() -> None:
     tune = scheduler(("seconds",))
     for number, (accuracy, seconds) in enumerate([(0.9, 9.0), (0.4, 10.0), (0.3, 1.0)]):

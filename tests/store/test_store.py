@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from edge_runs import RUNS, UNLABELLED, build, config, manifest, replicate, report, trial, write_run
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
@@ -21,7 +22,7 @@ from raysys.store.points import (
     run_history,
     varying_parameters,
 )
-from raysys.store.reader import last_change, read_run, trials_of
+from raysys.store.reader import last_change, read_run, reports_of, trials_of
 from raysys.store.runs import discover
 from raysys.store.writer import RunWriter
 
@@ -112,6 +113,17 @@ def test_many_parts_are_merged_while_the_run_goes_on(layout):
         writer.trial(trial(number % 7, queries=number))
     assert len(trials_of(layout).files()) < 100
     assert max(record.queries for record in read_run(layout).records()) == 299
+
+
+def test_reports_of_an_older_raysys_are_of_no_milestone(tmp_path):
+    layout = write_run(tmp_path / "run", [trial(0), replicate(1, of=0)])
+    (part,) = reports_of(layout).files()
+    old = pq.read_table(part.path).drop_columns("milestone")
+    pq.write_table(old, part.path)
+    snapshot = read_run(layout)
+    assert snapshot.skipped == 0
+    assert not any(snapshot.reports["milestone"].to_pylist())
+    assert run_front(snapshot, "anytime").points.seeds.tolist() == [2, 2, 2]
 
 
 def test_parameters_become_columns_and_mixed_types_text(layout):

@@ -74,13 +74,27 @@ def test_a_resume_knows_the_rungs_and_judges_nobody_twice(tmp_path: Path) -> Non
         (INTERRUPTED, [(100, 0.8), (200, 0.85)]),
         (STOPPED, [(100, 0.5)]),
     ]
-    asha = replayed(stored(tmp_path, trials, at=True, milestones=(100, 200)))
+    charged = {"u00000": 90, "u00001": 150, "u00002": 250, "u00003": 100}
+    asha = replayed(stored(tmp_path, trials, at=True, milestones=(100, 200)), charged)
     passed = asha.report("u00001", 400, 100, 0.3, True)
     assert passed is not None and passed.reason == "goes on at 100 queries, as before"
     new = asha.report("u00009", 400, 100, 0.55, True)
     assert new is not None and new.reason == "goes on at 100 queries: 55.0% there, 3rd of 5"
     new = asha.report("u00008", 400, 200, 0.7, True)
     assert new is not None and not new.goes_on
+
+
+def test_a_trial_that_was_cut_off_at_a_milestone_is_judged_there_as_it_would_have_been(
+    tmp_path: Path,
+) -> None:
+    trials = [(FINISHED, [(90, 0.6)]), (INTERRUPTED, [(60, 0.3), (100, 0.3)]), (FINISHED, [(100, 0.5)])]
+    run = stored(tmp_path, trials, at=True, milestones=(100, 200))
+    verdicts = {}
+    for charged in (100, 120):  # the report was the last that is known of it; then, perhaps, it asked on
+        asha = replayed(run, {"u00000": 90, "u00001": charged, "u00002": 100})
+        verdicts[charged] = asha.report("u00001", 400, 100, 0.3, True)
+    assert verdicts[100] is not None and verdicts[100].reason.startswith("stopped at 100 queries: 30.0%")
+    assert verdicts[120] is not None and verdicts[120].reason == "goes on at 100 queries, as before"
 
 
 CURVES = [
@@ -145,18 +159,19 @@ def test_a_run_in_which_nothing_can_be_judged_is_refused(
 RACE = {
     "name": "race",
     "dataset": "digits",
-    "teacher": {"architecture": "mlp", "recipe": {"epochs": 10, "lr": 3.0e-3, "optimizer": "adamw"}},
+    "teacher": {"architecture": "mlp", "recipe": {"epochs": 20, "lr": 3.0e-3, "optimizer": "adamw"}},
     "student": "mlp",
     "method": "noise",
-    "options": {"rounds": 3, "passes": 3, "final_passes": 5},
+    "options": {"rounds": 3, "passes": 1, "final_passes": 30, "optimizer": "adamw"},
     "held_out": 200,
     "parameters": {
         "query_budget": {"type": "int", "low": 100, "high": 400},
         "balance": {"type": "categorical", "choices": [True, False]},
-        "lr": {"type": "categorical", "choices": [0.05, 1.0e-6]},
+        "lr": {"type": "categorical", "choices": [5.0e-3, 1.0e-6]},
     },
     "points": [
-        {"values": {"query_budget": 400, "balance": True, "lr": lr}} for lr in (0.05, 1.0e-6, 1.0e-6, 0.05)
+        {"values": {"query_budget": 400, "balance": balance, "lr": lr}}
+        for balance, lr in ((True, 5.0e-3), (True, 1.0e-6), (False, 1.0e-6), (False, 5.0e-3))
     ],
     "trials": 4,
 }

@@ -159,19 +159,19 @@ def test_a_run_in_which_nothing_can_be_judged_is_refused(
 RACE = {
     "name": "race",
     "dataset": "digits",
-    "teacher": {"architecture": "mlp", "recipe": {"epochs": 20, "lr": 3.0e-3, "optimizer": "adamw"}},
+    "teacher": {"architecture": "mlp", "recipe": {"epochs": 10, "lr": 3.0e-3, "optimizer": "adamw"}},
     "student": "mlp",
     "method": "noise",
-    "options": {"rounds": 3, "passes": 1, "final_passes": 30, "optimizer": "adamw"},
+    "options": {"rounds": 3, "passes": 20, "final_passes": 40},
     "held_out": 200,
     "parameters": {
         "query_budget": {"type": "int", "low": 100, "high": 400},
         "balance": {"type": "categorical", "choices": [True, False]},
-        "lr": {"type": "categorical", "choices": [5.0e-3, 1.0e-6]},
+        "lr": {"type": "categorical", "choices": [0.05, 1.0e-6, 2.0e-6]},
     },
     "points": [
         {"values": {"query_budget": 400, "balance": balance, "lr": lr}}
-        for balance, lr in ((True, 5.0e-3), (True, 1.0e-6), (False, 1.0e-6), (False, 5.0e-3))
+        for balance, lr in ((True, 0.05), (True, 1.0e-6), (True, 2.0e-6), (False, 0.05))
     ],
     "trials": 4,
 }

@@ -53,12 +53,20 @@ def extras(manifest: Manifest) -> list[str]:
     return [one.name for one in manifest.objectives if one.name not in (manifest.score, QUERIES.name)]
 
 
-def replayed(snapshot: Snapshot) -> QueryAsha:
-    """The rungs as a run's files tell of them: what passed a milestone is not judged there again."""
+def replayed(snapshot: Snapshot, charged: Mapping[str, int]) -> QueryAsha:
+    """The rungs as a run's files tell of them: who went on from a milestone is not judged there again.
+
+    `charged` says what the ledger charged, by uid. A driver that was killed may have written the report that
+    a trial was to be stopped for, and not its end: where nothing was asked after a milestone, the trial will
+    tell of it again, and is judged then.
+    """
     score, more = snapshot.manifest.score, extras(snapshot.manifest)
     asha = QueryAsha(snapshot.manifest.milestones, extras=len(more))
     for record, reports in curves(snapshot):
         budget = query_budget(record.config)
+        undecided = not record.status.ended and reports and reports[-1]["milestone"]
+        if undecided and reports[-1]["queries"] == charged.get(record.uid):
+            reports = reports[:-1]
         for report in reports:
             values = report[score], bool(report["milestone"]), [report[name] for name in more]
             asha.replay(record.uid, budget, report["queries"], *values)

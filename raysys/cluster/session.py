@@ -40,6 +40,7 @@ from raysys.store.reader import read_run
 from raysys.store.warm_start import read_earlier
 from raysys.store.writer import RunWriter
 from raysys.teacher.actor import ActorOracle, Handle, answer, start_teacher
+from raysys.teacher.journal import read_accounts
 
 RETRIES = 2
 """How often a failed trial is tried again, from its checkpoint."""
@@ -181,7 +182,10 @@ class Session:
         manifest = self._manifest
         if manifest.scheduler == NO_SCHEDULER:
             return None
-        return TuneScheduler(replayed(read_run(self._layout)), manifest.score, extras(manifest))
+        accounts = read_accounts(self._layout.ledger, self._layout.filesystem)
+        charged = {uid: account.charged for uid, account in accounts.items()}
+        asha = replayed(read_run(self._layout), charged)
+        return TuneScheduler(asha, manifest.score, extras(manifest))
 
     def _on_end(self, book: RunBook, teacher: Handle) -> Callable[[str], None]:
         """What happens when Tune is done with a trial."""

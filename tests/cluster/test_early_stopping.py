@@ -84,13 +84,27 @@ def test_a_resume_knows_the_rungs_and_judges_nobody_twice(tmp_path: Path) -> Non
         (INTERRUPTED, [(100, 0.8), (200, 0.85)]),
         (STOPPED, [(100, 0.5)]),
     ]
-    asha = replayed(stored(tmp_path, trials, at=True, milestones=(100, 200)))
+    charged = {"u00000": 90, "u00001": 150, "u00002": 250, "u00003": 100}
+    asha = replayed(stored(tmp_path, trials, at=True, milestones=(100, 200)), charged)
     passed = asha.report("u00001", 400, 100, 0.3, True)
     assert passed is not None and passed.reason == "goes on at 100 queries, as before"
     new = asha.report("u00009", 400, 100, 0.55, True)
     assert new is not None and new.reason == "goes on at 100 queries: 55.0% there, 3rd of 5"
     new = asha.report("u00008", 400, 200, 0.7, True)
     assert new is not None and not new.goes_on
+
+
+def test_a_trial_that_was_cut_off_at_a_milestone_is_judged_there_as_it_would_have_been(
+    tmp_path: Path,
+) -> None:
+    trials = [(FINISHED, [(90, 0.6)]), (INTERRUPTED, [(60, 0.3), (100, 0.3)]), (FINISHED, [(100, 0.5)])]
+    run = stored(tmp_path, trials, at=True, milestones=(100, 200))
+    verdicts = {}
+    for charged in (100, 120):  # the report was the last that is known of it; then, perhaps, it asked on
+        asha = replayed(run, {"u00000": 90, "u00001": charged, "u00002": 100})
+        verdicts[charged] = asha.report("u00001", 400, 100, 0.3, True)
+    assert verdicts[100] is not None and verdicts[100].reason.startswith("stopped at 100 queries: 30.0%")
+    assert verdicts[120] is not None and verdicts[120].reason == "goes on at 100 queries, as before"
 
 
 CURVES = [

@@ -1,55 +1,21 @@
 """Whole runs as a user starts them: real Ray, real signals, real kills, in processes of their own."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from shell_runs import PATIENCE_S, Shell, charged_by_trials, wait_for_charges
 
-from raysys.records import EVALUATION, TrialRecord, TrialStatus
+from raysys.records import TrialRecord, TrialStatus
 from raysys.store.reader import read_run
-from raysys.teacher.journal import read_accounts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SMALL = ["--smoke", "--sampler", "random", "--seed", "7", "-s", "final_passes=60", "--scheduler", "none"]
 """Four trials of a second or two each; the order of what runs side by side decides nothing."""
-
-PATIENCE_S = 240
-
-
-class Shell:
-    """Runs `raysys` below a folder, with a cache of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-        self._environment.pop("RAYSYS_STORAGE", None)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "raysys", *arguments],
-            cwd=self.folder,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == code, err + out
-        return out, err
-
-    def run_path(self, name: str) -> Path:
-        return self.folder / "runs" / name
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +39,6 @@ def curve(run: Path) -> list[dict[str, Any]]:
     columns = ["uid", "step", "queries", "val_accuracy"]
     rows = read_run(run).reports.select(columns).to_pylist()
     return sorted(rows, key=lambda row: (row["uid"], row["step"]))
-
-
-def charged_by_trials(run: Path) -> int:
-    accounts = read_accounts(run / "ledger")
-    return sum(account.charged for uid, account in accounts.items() if uid != EVALUATION)
-
-
-def wait_for_charges(process: subprocess.Popen[str], run: Path, images: int) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while charged_by_trials(run) < images:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the run asked nothing"
-        time.sleep(0.02)
 
 
 def test_a_run_ends_with_a_front_and_a_clean_audit(shell: Shell, undisturbed: dict[str, Any]) -> None:

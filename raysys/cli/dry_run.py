@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from raysys.cli import output
 
 if TYPE_CHECKING:
+    from raysys.cluster.search_plan import Search
     from raysys.cluster.worst_case import WorstCase
-    from raysys.search.samplers import SamplerName
     from raysys.search.study_searcher import Suggestion
     from raysys.space.schema import Space
 
@@ -20,29 +20,39 @@ CONFIGS = 5
 def show_plan(
     space: "Space",
     path: Path,
-    seed: int,
-    sampler: "SamplerName",
-    caps: Mapping[str, float],
+    search: "Search",
     concurrent: int | None,
     address: str,
     json: bool,
 ) -> None:
     """Print the first configs that a run would try, and the most that it would take."""
+    from raysys.cluster.caps import run_caps
+    from raysys.cluster.early_stopping import plan_stopping
+    from raysys.cluster.warm_start import earlier_trials
     from raysys.cluster.worst_case import trials_like, worst_case
     from raysys.search.study_searcher import StudySearcher
 
-    study = StudySearcher(space, sampler, seed)
+    caps = run_caps(space, search.max_queries, search.max_cost)
+    scheduler, milestones = plan_stopping(space, search.scheduler)
+    earlier = earlier_trials(space, search.warm_start, output.note)
+    study = StudySearcher(space, search.sampler, search.seed, earlier=earlier)
     samples = [study.ask() for _ in range(min(CONFIGS, space.trials))]
     at_once = _at_once(space, concurrent, address)
     worst = worst_case(space, caps, trials_like(path.parent, space), at_once)
     if json:
         told = {name: getattr(worst, name) for name in ("queries", "held_out", "cost", "seconds")}
         configs = [{"uid": one.uid, "values": dict(one.values)} for one in samples]
-        output.print_json({"run": str(path), "configs": configs, "worst_case": told})
+        early = {"scheduler": scheduler, "milestones": list(milestones)}
+        output.print_json({"run": str(path), "configs": configs, **early, "worst_case": told})
         return
     _show_samples(samples)
     _show_worst(space, worst, caps)
     _show_time(space, worst, at_once, path.parent)
+    if milestones:
+        at = ", ".join(f"{queries:,}" for queries in milestones)
+        output.result(f"early stopping: trials that lag at {at} queries are stopped")
+    if search.seeds > 1 and space.parameters:
+        output.result(f"seeds: configs on the front get {search.seeds} of the {space.trials} trials each")
     held = space.resources
     output.result(
         f"each trial holds {held.cpus_per_trial:g} CPU and {held.gpus_per_trial:g} GPU",

@@ -54,9 +54,12 @@ def front(
     """
     from raysys.store.reader import read_run
 
-    if history and (max_queries is not None or min_accuracy is not None or kind is FrontKind.ANYTIME):
+    of_whole = [flag for flag, given in (("--history", history), ("--what-if", what_if)) if given]
+    limited = max_queries is not None or min_accuracy is not None or kind is FrontKind.ANYTIME
+    if of_whole and (limited or len(of_whole) > 1):
         raise UsageError(
-            "--history is of the whole final front", hint="leave out --max-queries, --min-accuracy and --kind"
+            f"{of_whole[0]} is of the whole final front",
+            hint="leave out --max-queries, --min-accuracy and --kind, and ask for one of the two at a time",
         )
     snapshot = read_run(run)
     if what_if is not None:
@@ -88,6 +91,8 @@ def _front(
         print_front(data)
     elif len(whole.members):
         output.note(f"none of the {len(whole.members)} points of the front is within these limits")
+    elif data["outside"] or data["excluded"]:
+        output.note("no front: every finished trial is beyond a limit of the space, or has no finite score")
     else:
         output.note("no front yet: no trial has finished (--kind anytime shows reports of running ones)")
 

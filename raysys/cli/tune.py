@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from raysys.cluster.brakes import Ended
-    from raysys.cluster.experiment import Search
     from raysys.cluster.machine import Machine
+    from raysys.cluster.search_plan import Search
     from raysys.space.schema import Space
 
 WITH_RESUME = (
@@ -145,12 +145,22 @@ def tune(
         path = common.run_path(storage, name, chosen.name, "-smoke" if smoke else "")
         if print_config:
             return _print_config(chosen)
+        from raysys.cluster.search_plan import Search
+
+        search = Search(
+            seed=seed,
+            sampler=sampler.value,
+            scheduler=None if scheduler is None else scheduler.value,
+            seeds=seeds,
+            warm_start=tuple(run.expanduser().absolute() for run in warm_start or ()),
+            max_queries=max_queries,
+            max_cost=max_cost,
+            preset=preset or "",
+        )
         if dry_run:
             from raysys.cli.dry_run import show_plan
-            from raysys.cluster.caps import run_caps
 
-            asked = run_caps(chosen, max_queries, max_cost)
-            return show_plan(chosen, path, seed, sampler.value, asked, concurrent, address, json)
+            return show_plan(chosen, path, search, concurrent, address, json)
 
     from raysys.cluster.machine import Machine
     from raysys.teacher.training import default_cache_dir
@@ -169,18 +179,6 @@ def tune(
             caps = (max_queries, max_cost)
             ended = _resume(path, machine, data_root, teacher_url, caps, extend, retry_failed, trust_program)
         else:
-            from raysys.cluster.experiment import Search
-
-            search = Search(
-                seed=seed,
-                sampler=sampler.value,
-                scheduler=None if scheduler is None else scheduler.value,
-                seeds=seeds,
-                warm_start=tuple(run.expanduser().absolute() for run in warm_start or ()),
-                max_queries=max_queries,
-                max_cost=max_cost,
-                preset=preset or "",
-            )
             ended = _start(path, chosen, machine, search)
     except KeyboardInterrupt:
         output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(str(path))}")

@@ -16,7 +16,8 @@ def print_what_if(snapshot: "Snapshot", json: bool) -> None:
     if json:
         output.print_json({"run": snapshot.path, **found.as_dict()})
         return
-    output.table(("uid", ""), [(uid, decision.reason) for uid, decision in found.stopped.items()])
+    if found.stopped:
+        output.table(("uid", ""), [(uid, decision.reason) for uid, decision in found.stopped.items()])
     trials = snapshot.trials.num_rows
     before, after = found.before, found.after
     output.result(

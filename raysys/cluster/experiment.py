@@ -6,7 +6,7 @@ ended are suggested first, with their uid, and go on from their own checkpoint.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,13 +18,12 @@ from raysys.cluster.final import crash_recorded
 from raysys.cluster.lock import run_lock
 from raysys.cluster.machine import Machine, check_address, claim
 from raysys.cluster.plan import check_space
+from raysys.cluster.search_plan import Search
 from raysys.cluster.session import Session
 from raysys.cluster.warm_start import earlier_trials
 from raysys.data.datasets import Dataset
 from raysys.errors import CorruptRunError, ResumeError, UsageError
 from raysys.records import TrialRecord, TrialStatus
-from raysys.search.query_asha import SchedulerName
-from raysys.search.samplers import SamplerName
 from raysys.space.load import apply_overrides, from_json, to_json
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
@@ -32,24 +31,6 @@ from raysys.store.manifest import NO_SAMPLER, Manifest, RunState, read_manifest,
 from raysys.store.reader import read_run
 from raysys.store.warm_start import keep_earlier
 from raysys.teacher.journal import read_accounts
-
-
-@dataclass(frozen=True)
-class Search:
-    """How a new run searches, fixed at its start.
-
-    `scheduler` None: see `plan_stopping`. `seeds`: trials that a config on the front gets. `preset` names
-    the preset that made the space what it is, for the manifest; empty for none.
-    """
-
-    seed: int = 0
-    sampler: SamplerName = "tpe"
-    scheduler: SchedulerName | None = None
-    seeds: int = 1
-    warm_start: tuple[Path, ...] = ()
-    max_queries: int | None = None
-    max_cost: float | None = None
-    preset: str = ""
 
 
 def start_run(

@@ -69,6 +69,7 @@ class Session:
 
     def go(self, problem: Problem, records: list[TrialRecord]) -> Ended:
         """Run what is left of the problem that `prepare` gave, finish."""
+        write_manifest(self._layout, self._manifest)  # more trials and larger caps are kept, whatever happens
         with (
             RunWriter(self._layout) as writer,
             ray_session(self._machine.address, self._layout.log),

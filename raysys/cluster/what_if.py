@@ -75,7 +75,12 @@ def what_if(snapshot: Snapshot) -> WhatIf:
             " that is at most half of its budget",
             "use a run whose trials have different query budgets",
         )
-    stopped = {uid: decision for uid, decision in decisions.items() if decision and not decision.goes_on}
+    by_itself = {record.uid for record in records if record.status is TrialStatus.STOPPED}
+    stopped = {
+        uid: decision
+        for uid, decision in decisions.items()
+        if decision and not decision.goes_on and uid not in by_itself
+    }
     before = final_front(records, manifest.goal)
     left = [record for record in records if record.uid not in stopped]
     on_front = [records[row].uid for row in before.rows()]

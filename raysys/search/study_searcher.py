@@ -123,6 +123,7 @@ class StudySearcher:
         self._last_was_new = True
         for record in earlier:
             self._learn(record)
+        self._earlier = len(self._configs)
         self._study: Study | None = None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -193,11 +194,11 @@ class StudySearcher:
         values = earlier_values(self._space, record)
         reached = objective_values(self._space, vars(record))
         if values is not None and all(map(math.isfinite, reached)):
-            self._config(values).finished.append(reached)
+            self._configs.append(_Config(values, finished=[reached]))
 
     def _config(self, values: Mapping[str, Scalar]) -> _Config:
-        """The config that has these values; a new one where there is none."""
-        for config in self._configs:
+        """This run's config that has these values; a new one where there is none."""
+        for config in self._configs[self._earlier :]:
             if config.values == values:
                 return config
         self._configs.append(_Config(values))

@@ -186,6 +186,18 @@ def test_trials_of_earlier_runs_teach_but_are_not_of_this_run() -> None:
     assert distance(warm) < 0.7 * distance(cold)
 
 
+def test_what_another_run_reached_is_not_in_the_mean_of_an_equal_config() -> None:
+    limited = SPACE.model_copy(
+        update={"points": [Point(values={"query_budget": 200, "lr": 0.05})], "trials": 2}
+    )
+    searcher = StudySearcher(
+        limited, "random", seed=0, earlier=[finished(Suggestion(9, "u00009", dict(limited.points[0].values)))]
+    )
+    first = searcher.ask()
+    searcher.tell(first.uid, TrialStatus.FINISHED, {"val_accuracy": 0.5, "queries": 200.0})
+    assert [trial.values for trial in searcher.study.trials][1] == [0.5, 200.0]
+
+
 @pytest.mark.parametrize(
     "change",
     [{"lr": 0.5}, {"query_budget": 50}, {"lr": None}],

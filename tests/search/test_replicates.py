@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from raysys.records import TrialConfig, TrialRecord, TrialStatus
 from raysys.search.study_searcher import FIRST, StudySearcher, Suggestion
-from raysys.space.schema import Space
+from raysys.space.schema import Point, Space
 
 SPACE = Space.model_validate(
     {

@@ -103,22 +103,24 @@ def print_front(front: dict[str, Any]) -> None:
     `val` and `test` are of what ranks the students, accuracy or agreement; the bar is what is above chance.
     Where a point has several seeds, numbers are mean ± sample standard deviation, and a column counts them.
     """
-    from raysys.fronts.objectives import AGREEMENT, TESTED
+    from raysys.fronts.objectives import AGREEMENT, SECONDS, TESTED
 
     score = front["objectives"][0]["name"]
     test = TESTED[score]
     chance = front["reference"][score]
     kind = " agreement" if score == AGREEMENT.name else ""
     several = any(point["seeds"] > 1 for point in front["points"])
+    timed = any(one["name"] == SECONDS.name for one in front["objectives"])
     rows = []
     for point in front["points"]:
         bar = "█" * round(24 * max(0.0, point[score] - chance) / (1 - chance))
         marks = [mark for mark in ("best", "cheapest", "knee") if point.get(mark)]
         count = [point["seeds"]] if several else []
         shares = [_share(point[name], point[f"{name}_std"] if several else None) for name in (score, test)]
-        rows.append([point["uid"], *count, round(point["queries"]), *shares, bar, ", ".join(marks) or None])
-    seeds = ["seeds"] if several else []
-    output.table(("uid", *seeds, "queries", f"val{kind}", f"test{kind}", "", ""), rows)
+        spent = [round(point["queries"]), *([f"{point['seconds']:.1f}"] if timed else [])]
+        rows.append([point["uid"], *count, *spent, *shares, bar, ", ".join(marks) or None])
+    columns = ["uid", *(["seeds"] if several else []), "queries", *(["seconds"] if timed else [])]
+    output.table((*columns, f"val{kind}", f"test{kind}", "", ""), rows)
     output.result(f"{len(front['points'])} points, hypervolume {front['hypervolume']:.4f}")
     if front["excluded"]:
         output.note(f"{front['excluded']} points without a finite {score} are left out")

@@ -23,6 +23,7 @@ class Objective:
 ACCURACY = Objective("val_accuracy", "maximize")
 AGREEMENT = Objective("agreement", "maximize")
 QUERIES = Objective("queries", "minimize", log=True)
+SECONDS = Objective("seconds", "minimize")
 
 TESTED = {ACCURACY.name: "test_accuracy", AGREEMENT.name: "test_agreement"}
 """What may rank students, a column on val in [0, 1] -> the same on test."""

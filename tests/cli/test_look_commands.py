@@ -7,6 +7,7 @@ from edge_runs import RUNS, build, trial, write_run
 
 from raysys.cli.app import main
 from raysys.cli.dashboard import command
+from raysys.fronts.objectives import ACCURACY, QUERIES, SECONDS
 from raysys.records import TrialStatus
 from raysys.store.manifest import RunState
 
@@ -158,3 +159,18 @@ def test_the_dashboard_listens_on_this_machine_only():
     assert "--server.address=127.0.0.1" in arguments
     assert "--server.port=8600" in arguments
     assert arguments[-2:] == ["--", "some storage"]
+
+
+def test_a_third_objective_has_its_column(tmp_path, capsys):
+    objectives = (ACCURACY, QUERIES, SECONDS)
+    records = [trial(0, seconds=4.5), trial(1, val_accuracy=0.7, seconds=1.2)]
+    layout = write_run(tmp_path, records, objectives=objectives)
+    lines = run(capsys, "front", layout.root)[1].splitlines()
+    assert lines[0].split()[:4] == ["uid", "queries", "seconds", "val"]
+    assert [line.split()[:3] for line in lines[1:3]] == [["u00000", "500", "4.5"], ["u00001", "1000", "1.2"]]
+
+
+def test_a_front_that_a_limit_empties_is_no_missing_front(tmp_path, capsys):
+    space = {"name": "digits", "limits": {"val_accuracy": 0.99}}
+    layout = write_run(tmp_path, [trial(0), trial(1)], space=space)
+    assert "every finished trial is beyond a limit" in run(capsys, "front", layout.root)[2]

@@ -108,7 +108,7 @@ class Live:
         torch.set_num_threads(1)
         self.space = searched(name)
         low, high = budget_range(self.space)
-        self._milestones = milestones(low, high)
+        self.milestones = milestones(low, high)
         task = check_space(self.space)
         dataset = problems.read_dataset(self.space, task, data_root or default_data_root())
         layout = RunLayout.open(tempfile.mkdtemp())
@@ -128,15 +128,20 @@ class Live:
                 raise Stopped
 
         try:
-            self.whole(values, seed, on_reports)
+            self.whole(values, seed, own_milestones(self.milestones, int(values["query_budget"])), on_reports)
         except Stopped:
             return told
         return replace(told, last=True)
 
-    def whole(self, values: Any, seed: int, on_reports: Callable[[Sequence[Report]], None]) -> Outcome:
-        """A trial from its first query to its last report."""
+    def whole(
+        self,
+        values: Any,
+        seed: int,
+        at: tuple[int, ...],
+        on_reports: Callable[[Sequence[Report]], None] = lambda reports: None,
+    ) -> Outcome:
+        """A trial from its first query to its last report, with reports at the milestones `at`."""
         config = problems.complete_config(self.space, dict(values), "u00000", seed % 2**31)
-        at = own_milestones(self._milestones, int(values["query_budget"]))
         config = replace(config, milestones=at)
         return run_trial(config, self._task, self, self._val, Nowhere(), on_reports, process_time)
 
@@ -156,7 +161,7 @@ def stored(name: str, data_root: Path | None, numbers: Sequence[int]) -> list[di
     live, rows = Live(name, data_root), []
     for number in numbers:
         values = dict(StudySearcher(live.space, "random", seed=1000 + number).ask().values)
-        reports = live.whole(values, trial_seed(12345, number), lambda reports: None).reports
+        reports = live.whole(values, trial_seed(12345, number), live.milestones).reports
         kept = [report for report in reports if report.milestone] + [reports[-1]]
         before = [
             [one.val_accuracy for one in reports if not one.milestone and one.queries <= at.queries]

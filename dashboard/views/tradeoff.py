@@ -25,7 +25,10 @@ def main() -> None:
         "Front over", list(_KINDS), default="finished trials", key="front", bind="query-params", required=True
     )
     kind = _KINDS[choice or "finished trials"]
-    if not len(snapshot.front(run, kind).members):
+    front = snapshot.front(run, kind)
+    if front.outside and not len(front.members):
+        st.info("Every finished trial is beyond a limit of the space: none is on the front.")
+    elif not len(front.members):
         missing = "No trial has finished yet." if kind == "final" else "No trial has reported yet."
         st.info(f"{missing} The front appears here as soon as one has.")
     figure = front_figure(run, kind)

@@ -44,7 +44,8 @@ def front(
         WhatIf | None, typer.Option(help="what early stopping would have saved, and lost of the front")
     ] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="how the final front's hypervolume changed with the queries spent")
+        bool,
+        typer.Option("--history", help="how the final front's hypervolume changed with the queries spent"),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:

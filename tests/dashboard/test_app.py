@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edge_runs import RUNS, build, trial
+from edge_runs import RUNS, build, trial, write_run
 from streamlit.testing.v1 import AppTest
 
 from raysys.store.writer import RunWriter
@@ -58,6 +58,13 @@ def test_a_run_without_finished_trials_says_so(tmp_path, monkeypatch):
     app = open_app(monkeypatch, tmp_path)
     assert "No trial has finished yet" in app.info[0].value
     assert "ValueError: boom" in app.code[0].value
+
+
+def test_a_run_whose_trials_are_all_beyond_a_limit_says_so(tmp_path, monkeypatch):
+    space = {"name": "digits", "limits": {"val_accuracy": 0.99}}
+    write_run(tmp_path / "limited", [trial(0), trial(1)], space=space)
+    app = open_app(monkeypatch, tmp_path)
+    assert "beyond a limit" in app.info[0].value
 
 
 def test_a_corrupt_run_is_told_and_others_stay_reachable(tmp_path, monkeypatch):

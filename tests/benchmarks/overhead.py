@@ -188,7 +188,7 @@ def told(layout: RunLayout, book: RunBook, count: int, number: int, alone: bool)
         run_config=tune.RunConfig(
             storage_path=str(layout.tune),
             verbose=0,
-            callbacks=[Clocked(book, lambda: None, lambda uid: None)],
+            callbacks=[Clocked(book, lambda: None, lambda uid: None, {})],
         ),
     ).fit()
     return count / (took[-1] - took[0])

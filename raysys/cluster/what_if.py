@@ -72,7 +72,7 @@ def what_if(snapshot: Snapshot) -> WhatIf:
         raise UsageError(
             f"no trial of {snapshot.path} can be judged",
             f"none has reports at or around a milestone ({', '.join(map(str, rungs)) or 'there are none'})"
-            " that is at most half of its budget",
+            " from a quarter of its budget to half",
             "use a run whose trials have different query budgets",
         )
     by_itself = {record.uid for record in records if record.status is TrialStatus.STOPPED}

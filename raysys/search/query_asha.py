@@ -56,8 +56,12 @@ def milestones(low: int, high: int, factor: int = FACTOR) -> tuple[int, ...]:
 
 
 def own_milestones(of_run: Iterable[int], budget: int) -> tuple[int, ...]:
-    """Those of the run's milestones at which a trial of this budget reports: little is left after others."""
-    return tuple(milestone for milestone in of_run if 2 * milestone <= budget)
+    """Those of the run's milestones at which a trial of this budget reports: from a quarter of it to half.
+
+    After half, little is left to save. Before a quarter, the trial would be compared with others whose whole
+    schedule was made for so few queries: the best recipe for many would be stopped.
+    """
+    return tuple(milestone for milestone in of_run if 2 * milestone <= budget <= 4 * milestone)
 
 
 def judge(own: int, rung: Floats, factor: int) -> Verdict:

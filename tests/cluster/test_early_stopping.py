@@ -44,9 +44,10 @@ def test_it_is_on_where_budgets_differ_enough() -> None:
         plan_stopping(nothing, "query-asha")
 
 
-def test_a_trial_reports_at_milestones_up_to_half_of_its_budget() -> None:
+def test_a_trial_reports_at_milestones_from_a_quarter_of_its_budget_to_half() -> None:
     run = manifest(milestones=(100, 200, 400))
-    assert with_milestones(config(0, query_budget=799), run).milestones == (100, 200)
+    assert with_milestones(config(0, query_budget=400), run).milestones == (100, 200)
+    assert with_milestones(config(0, query_budget=799), run).milestones == (200,)
     assert with_milestones(config(0, query_budget=150), manifest()).milestones == ()
 
 

@@ -12,7 +12,7 @@ from raysys.search.tune_scheduler import TuneScheduler
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 
 
-def trial(uid: str, budget: int = 1000) -> Any:
+def trial(uid: str, budget: int = 400) -> Any:
     return SimpleNamespace(config={"uid": uid, "options": {"query_budget": budget}})
 
 

@@ -35,8 +35,8 @@ class Stock:
         return bool(self.scheduler.on_trial_result(None, self._trials[uid], told) == ASHAScheduler.CONTINUE)
 
 
-def goes_on(ours: QueryAsha, uid: str, queries: int, accuracy: float) -> bool:
-    decision = ours.report(uid, BUDGET, queries, accuracy, milestone=queries in MILESTONES)
+def goes_on(ours: QueryAsha, uid: str, queries: int, accuracy: float, budget: int = BUDGET) -> bool:
+    decision = ours.report(uid, budget, queries, accuracy, milestone=queries in MILESTONES)
     return decision is None or decision.goes_on
 
 
@@ -88,7 +88,7 @@ def test_what_the_rungs_hold_is_lost_when_a_run_goes_on(local_ray: None, tmp_pat
     assert restored.report("weak", 100, 0.1)
 
     ours, resumed = QueryAsha(MILESTONES), QueryAsha(MILESTONES)
-    assert goes_on(ours, "good", 100, 0.9)
-    resumed.replay("good", BUDGET, 100, 0.9, milestone=True)
+    assert goes_on(ours, "good", 100, 0.9, budget=400)
+    resumed.replay("good", 400, 100, 0.9, milestone=True)
     for scheduler in (ours, resumed):
-        assert not goes_on(scheduler, "weak", 100, 0.1)
+        assert not goes_on(scheduler, "weak", 100, 0.1, budget=400)

@@ -16,10 +16,10 @@ SEED = 20261121
 
 
 def test_every_query_is_charged_once_whatever_is_killed(tmp_path: Path) -> None:
-    victims = {"teacher": 4, "worker": 5, "driver": 2, "server": 2}
+    victims = {"teacher": 8, "worker": 10, "driver": 4, "server": 3}
     with Workshop(tmp_path) as workshop:
-        outcome = storm(workshop, SEED, victims, trials=20)
-    assert len(outcome.kills) == 13
+        outcome = storm(workshop, SEED, victims, trials=40)
+    assert len(outcome.kills) == 25
     assert not outcome.faults, f"kill schedule {SEED}: {'; '.join(outcome.faults)}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ray
 
+from raysys.cluster.signals import held_back
 from raysys.errors import UnreachableError
 from raysys.space.schema import Resources
 
@@ -34,12 +35,13 @@ def ray_session(address: str, log: Path) -> Iterator[None]:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        ray.init(
-            address=address,
-            include_dashboard=False if address == "local" else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with held_back():
+            ray.init(
+                address=address,
+                include_dashboard=False if address == "local" else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UnreachableError(
             f"no Ray cluster at {address}", str(error), "start one, or use --address local"

@@ -9,7 +9,7 @@ from typing import Self
 
 SOFT = (signal.SIGINT, signal.SIGTERM)
 
-END_NOW = signal.SIGUSR1
+END_NOW = signal.SIGUSR2  # SIGUSR1 is Tune's
 """What `raysys stop --now` comes down to: as a second SIGTERM, also where there was no first one."""
 
 

@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def ray_session(address: str, log: Path) -> Iterator[None]:
+def ray_session(address: str, log: str | Path) -> Iterator[None]:
     """Ray at `address` (`local` starts one for this process); it and this driver tell `log` what they do.
 
     A cluster that is joined gets this raysys for its workers, whatever is installed there. Raises

@@ -123,7 +123,7 @@ def read_manifest(layout: RunLayout) -> Manifest:
         return Manifest.model_validate(data)
     except FileNotFoundError:
         raise CorruptRunError(
-            f"{layout.root} is no run", "it has no run.json", "raysys ls STORAGE lists the runs"
+            f"{layout.location} is no run", "it has no run.json", "raysys ls STORAGE lists the runs"
         ) from None
     except ValidationError as failure:
         first = failure.errors()[0]

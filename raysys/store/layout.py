@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 
 from pyarrow.fs import FileSystem, FileType, LocalFileSystem
 
-from raysys.errors import RaysysError, StorageError, UnreachableError, UsageError
+from raysys.errors import RaysysError, UnreachableError, UsageError
 
 _OPTIONS = {
     "s3": "allow_delayed_open=true",  # a small object in one request instead of three
-    "gs": "retry_limit_seconds=60",  # by itself, 15 minutes
+    "gs": "retry_limit_seconds=15",  # by itself, 15 minutes
 }
 """What each kind of URI is opened with, unless it says otherwise."""
 
@@ -65,8 +65,6 @@ def _refused(uri: str, why: str) -> RaysysError:
             why,
             "credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_PROFILE",
         )
-    if "AWS Error" in why:
-        return StorageError(f"cannot open {uri}", why)
     return UsageError(f"cannot open {uri}", why, "use a folder, or a URI such as s3://BUCKET/PATH")
 
 

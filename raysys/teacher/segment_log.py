@@ -5,8 +5,11 @@
     LEDGER/TERM-ID/00000000.jsonl           its lines, one an object
     LEDGER/TERM-ID/00000000-00000099.jsonl  the same ones once more, so that a reader opens few objects
 
-No object changes once it is there. The journal is what the last writer with a base has: base and lines. So
-taking over is one object that appears, and whatever went wrong before it, the journal is as it was.
+    LEDGER/owner                            the name of the last one that got its base written
+
+None but the last of these changes once it is there. The journal is what the last writer with a base has: base
+and lines. So taking over is one object that appears, and whatever went wrong before it, the journal is as it
+was. That there is an owner tells a journal that is gone from one that never began.
 
 A writer that was believed dead is kept out of its follower's books. A follower first names itself in
 `writers`, then reads. A writer looks there after each line, before anything comes of it: if it has a
@@ -36,6 +39,7 @@ _LISTINGS = 10
 """How often a reader looks again where objects went away under it: each time, a writer took over."""
 _WRITER = re.compile(r"\d{6}-[0-9a-f]{8}")
 _BASE = "base.jsonl"
+_OWNER = "owner"
 _LINES = re.compile(r"(\d{8})(?:-(\d{8}))?\.jsonl")
 
 
@@ -68,6 +72,7 @@ class SegmentLog:
         self._put(_BASE, self._found[:size])
         self._found = b""
         self._stop_if_followed()
+        self._send(self._folder / _OWNER, self._writer.encode())
         with suppress(OSError):  # they no longer count; the next writer removes them
             for name in {*self._writers(), *_segments(self._filesystem, self._folder)}:
                 if name < self._writer:
@@ -134,16 +139,17 @@ def segment_lines(filesystem: FileSystem, folder: Path) -> Iterator[bytes]:
         except OSError as error:
             why = str(error).partition("\n")[0]
             raise StorageError(f"cannot read the ledger {folder}", why) from error
-        if not segments:
+        owner = (read_bytes(filesystem, folder / _OWNER) or b"").decode()
+        writer = max(owner, max(segments, default=""))
+        if not writer:
             return
-        writer = max(segments)
-        names, missing = _in_order(segments[writer])
+        names, missing = _in_order(segments.get(writer, set()))
         if not missing:
             paths = [folder / writer / name for name in names]
             with ThreadPoolExecutor(READERS) as pool:
                 contents = list(pool.map(lambda path: read_bytes(filesystem, path), paths))
             # A listing of files that was taken while a writer took over may lack old ones and new ones.
-            if None not in contents and max(_segments(filesystem, folder)) == writer:
+            if None not in contents and max(_segments(filesystem, folder), default="") == writer:
                 break
     else:
         raise _damaged(folder / writer / (missing or "*.jsonl"), "it is missing")

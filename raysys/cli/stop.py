@@ -44,12 +44,12 @@ def stop(
         _wait(layout, driver)
     state = read_manifest(layout).state
     if json:
-        output.print_json({"run": str(layout.root), "stopped": working, "state": state})
+        output.print_json({"run": str(layout.location), "stopped": working, "state": state})
     elif working:
-        output.result(f"{layout.root} is {state}; go on with:  raysys tune --resume {shlex.quote(run)}")
+        output.result(f"{layout.location} is {state}; go on with:  raysys tune --resume {shlex.quote(run)}")
     else:
         last = f"; {driver} was last heard of at {driver.beat:%Y-%m-%d %H:%M:%S} UTC" if driver else ""
-        output.result(f"nobody works on {layout.root} ({state}){last}")
+        output.result(f"nobody works on {layout.location} ({state}){last}")
 
 
 def _wait(layout: "RunLayout", driver: "Driver") -> None:

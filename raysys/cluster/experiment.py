@@ -51,14 +51,14 @@ def start_run(
     check_caps(caps, space, problems.held_out_queries(space, dataset))
     check_address(machine.address)
     claim(layout)
-    say(f"run {layout.root}")
+    say(f"run {layout.location}")
     if few := problems.few_held_out(space, dataset):
         say(few)
     manifest = problems.new_manifest(
         space,
         dataset,
         machine.data_root,
-        name=layout.root.name,
+        name=layout.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=search.seed,
         sampler=search.sampler,
@@ -130,9 +130,9 @@ def _read(layout: RunLayout) -> tuple[Manifest, list[TrialRecord]]:
         raise ResumeError(f"cannot resume: {error.what}", error.why, error.hint) from error
     if manifest.sampler == NO_SAMPLER:
         raise ResumeError(
-            f"cannot resume {layout.root}: it is a single trial",
+            f"cannot resume {layout.location}: it is a single trial",
             "raysys trial makes a trial as a whole",
-            f"repeat it, in a run of its own: raysys trial --from {layout.root}:{records[0].uid}"
+            f"repeat it, in a run of its own: raysys trial --from {layout.location}:{records[0].uid}"
             if records
             else "make it again: raysys trial",
         )
@@ -146,7 +146,7 @@ def _same_problem(
     space = from_json(manifest.space, trust_program)
     if space.teacher.program is not None and not space.teacher.trusted:
         raise ResumeError(
-            f"cannot resume {layout.root}: its teacher is a program, which may run any code",
+            f"cannot resume {layout.location}: its teacher is a program, which may run any code",
             "a run folder cannot vouch for itself",
             "if the run is your own: --trust-program",
         )
@@ -155,7 +155,7 @@ def _same_problem(
     dataset = problems.read_dataset(space, check_space(space), machine.data_root)
     if dataset.sha256 != manifest.dataset["sha256"]:
         raise ResumeError(
-            f"cannot resume {layout.root}: the data set changed",
+            f"cannot resume {layout.location}: the data set changed",
             f"the run began with {manifest.dataset['name']} {manifest.dataset['sha256'][:12]},"
             f" {machine.data_root} has {dataset.name} {dataset.sha256[:12]}",
             "name the folder it began with: --data-root DIR",

@@ -83,7 +83,7 @@ def _kernel_lock(layout: RunLayout) -> Iterator[None]:
 
 def _taken(layout: RunLayout, owner: Driver | None) -> ResumeError:
     return ResumeError(
-        f"another process works on {layout.root}",
+        f"another process works on {layout.location}",
         f"its owner is {owner}" if owner else "it has just begun, or is about to end",
         "wait, or end it: raysys stop RUN",
     )
@@ -118,7 +118,7 @@ def _watch(layout: RunLayout, me: Driver, ended: threading.Event) -> None:
             if time.monotonic() - beat >= BEAT_S:
                 other = read_driver(layout)
                 if other is not None and other.token != me.token:
-                    os.write(2, f"\nerror: {other} has taken the run {layout.root} over\n".encode())
+                    os.write(2, f"\nerror: {other} has taken the run {layout.location} over\n".encode())
                     os._exit(ResumeError.exit_code)  # not another byte: what is written now is the other's
                 write_record(layout, me.model_copy(update={"beat": datetime.now(UTC)}))
                 beat = time.monotonic()

@@ -28,7 +28,7 @@ class TrialContext:
     `code` is the driver's `code_id`: a worker that has another raysys runs no trial.
     """
 
-    root: str
+    layout: RunLayout
     task: Task
     val: EvalSet
     teacher: Handle
@@ -54,7 +54,7 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
             context.task,
             lambda uid, budget: ActorOracle(context.teacher, uid, budget),
             context.val,
-            RunLayout.open(context.root),
+            context.layout,
             outbox.add,
             time.monotonic,
             context.device,

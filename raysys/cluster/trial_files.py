@@ -1,5 +1,6 @@
 """Where one trial's checkpoint, pictures and student lie in a run."""
 
+import contextlib
 import io
 import json
 import zlib
@@ -8,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pyarrow.fs import FileSelector
 from torch import nn
 
 from raysys.distill.trial import saved_position
+from raysys.files import read_bytes, write_atomic
 from raysys.models.weights import save_safetensors, state_sha256
 from raysys.oracle import Images, Response
 from raysys.records import TrialConfig
-from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
 from raysys.store.pairs import join_parts, keep_part
 
@@ -26,7 +28,7 @@ CRC_BYTES = 4
 
 
 class TrialFiles:
-    """The files of one trial, on the machine where it runs. A `distill.trial.Keeper`."""
+    """The files of one trial, wherever the run lies. A `distill.trial.Keeper`."""
 
     def __init__(self, layout: RunLayout, uid: str) -> None:
         self._layout = layout
@@ -36,10 +38,7 @@ class TrialFiles:
 
     def load(self) -> bytes | None:
         """See `Keeper.load`."""
-        try:
-            return self._state.read_bytes()
-        except FileNotFoundError:
-            return None
+        return self._read(self._state)
 
     def position(self) -> tuple[int, int] | None:
         """(requests made, queries spent) by the saved state, if there is one. Raises CorruptRunError."""
@@ -49,8 +48,11 @@ class TrialFiles:
     def save(self, state: bytes) -> None:
         """See `Keeper.save`. Raises StorageError."""
         self._write(self._state, state)
-        for path in self._folder.glob("request-*.npy"):
-            path.unlink(missing_ok=True)
+        filesystem = self._layout.filesystem
+        with contextlib.suppress(OSError):  # what is left is overwritten, or goes with the folder
+            for info in filesystem.get_file_info(FileSelector(str(self._folder))):
+                if info.base_name.startswith("request-"):
+                    filesystem.delete_file(info.path)
 
     def keep_request(self, sequence: int, images: Images) -> None:
         """See `Keeper.keep_request`: on the disk when this returns. Raises StorageError."""
@@ -61,8 +63,7 @@ class TrialFiles:
 
     def kept_request(self, sequence: int) -> Images | None:
         """See `Keeper.kept_request`; None for a damaged file too: its images are then made again."""
-        path = self._request(sequence)
-        data = path.read_bytes() if path.exists() else b""
+        data = self._read(self._request(sequence)) or b""
         body = data[:-CRC_BYTES]
         if not body or data[-CRC_BYTES:] != zlib.crc32(body).to_bytes(CRC_BYTES):
             return None
@@ -85,15 +86,18 @@ class TrialFiles:
     def save_student(self, student: nn.Module, config: TrialConfig) -> str:
         """Keep the student with its config and what it paid for; returns the sha256 of its weights."""
         folder = self._layout.students(self._uid)
-        folder.mkdir(parents=True, exist_ok=True)
         digest = state_sha256(student)
         self._write(folder / "config.json", json.dumps(asdict(config), indent=2).encode())
-        save_safetensors(student, folder / "weights.safetensors", {"uid": self._uid, "sha256": digest})
+        metadata = {"uid": self._uid, "sha256": digest}
+        save_safetensors(student, folder / "weights.safetensors", metadata, self._layout.filesystem)
         join_parts(self._layout, self._uid)
         return digest
 
     def _request(self, sequence: int) -> Path:
         return self._folder / f"request-{sequence}.npy"
+
+    def _read(self, path: Path) -> bytes | None:
+        return read_bytes(self._layout.filesystem, path)
 
     def _write(self, path: Path, data: bytes) -> None:
         write_atomic(self._layout.filesystem, path, lambda stream: stream.write(data))

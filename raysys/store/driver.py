@@ -10,8 +10,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from raysys.errors import CorruptRunError
-from raysys.store.files import write_atomic
+from raysys.files import read_bytes, write_atomic
 from raysys.store.layout import RunLayout
 
 BEAT_S = 5.0
@@ -71,12 +70,12 @@ _Record = TypeVar("_Record", Driver, StopRequest)
 
 
 def read_driver(layout: RunLayout) -> Driver | None:
-    """The driver of a run; None when none works on it, by its files."""
+    """The driver of a run; None when none works on it, by its files. Raises StorageError."""
     return _read(layout, Driver)
 
 
 def read_stop(layout: RunLayout) -> StopRequest | None:
-    """What a driver was asked, if it was."""
+    """What a driver was asked, if it was. Raises StorageError."""
     return _read(layout, StopRequest)
 
 
@@ -96,13 +95,8 @@ def forget_driver(layout: RunLayout) -> None:
 
 
 def _read(layout: RunLayout, kind: type[_Record]) -> _Record | None:
-    path = layout.driver if kind is Driver else layout.stop
+    found = read_bytes(layout.filesystem, layout.driver if kind is Driver else layout.stop)
     try:
-        with layout.filesystem.open_input_stream(str(path)) as stream:
-            return kind.model_validate_json(stream.readall())
-    except FileNotFoundError:
-        return None
+        return None if found is None else kind.model_validate_json(found)
     except ValidationError:
         return None  # damaged: it is written again every few seconds, or was never of use
-    except OSError as error:
-        raise CorruptRunError(f"cannot read {path}", str(error).partition("\n")[0]) from error

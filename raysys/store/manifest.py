@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raysys import __version__
 from raysys.errors import CorruptRunError
+from raysys.files import write_atomic
 from raysys.fronts.goal import Goal
 from raysys.fronts.hypervolume import Reference
 from raysys.fronts.objectives import ACCURACY, QUERIES, Objective
 from raysys.records import TeacherCard
-from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
 
 SCHEMA_VERSION = 1
@@ -123,7 +123,7 @@ def read_manifest(layout: RunLayout) -> Manifest:
         return Manifest.model_validate(data)
     except FileNotFoundError:
         raise CorruptRunError(
-            f"{layout.root} is no run", "it has no run.json", "raysys ls STORAGE lists the runs"
+            f"{layout.location} is no run", "it has no run.json", "raysys ls STORAGE lists the runs"
         ) from None
     except ValidationError as failure:
         first = failure.errors()[0]

@@ -112,7 +112,7 @@ def run_in_process(
             done = run_one(
                 config,
                 problem.task,
-                lambda uid, budget, attempt: LocalOracle(service, uid, budget, attempt),
+                lambda uid, budget: LocalOracle(service, uid, budget),
                 val,
                 layout,
                 on_reports,

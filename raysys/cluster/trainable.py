@@ -43,7 +43,7 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
         outcome = run_one(
             trial,
             context.task,
-            lambda uid, budget, attempt: ActorOracle(context.teacher, uid, budget, attempt),
+            lambda uid, budget: ActorOracle(context.teacher, uid, budget),
             context.val,
             RunLayout.open(context.root),
             outbox.add,

@@ -41,13 +41,6 @@ class TrialFiles:
         self._uid = uid
         self._folder = layout.checkpoints(uid)
 
-    def next_attempt(self) -> int:
-        """The number of this attempt: 0, 1, ...; counted where it survives a crash."""
-        path = self._folder / "attempts"
-        attempt = int(path.read_text()) if path.exists() else 0
-        self._write(path, str(attempt + 1).encode())
-        return attempt
-
     def load(self) -> bytes | None:
         """See `Keeper.load`."""
         return self.newest()[0]

@@ -48,9 +48,9 @@ class TeacherActor:
         self._threads = ThreadPoolExecutor(backend.lanes)
 
     @ray.method(concurrency_group="control")
-    async def open(self, uid: str, budget: int, epoch: int) -> None:
+    async def open(self, uid: str, budget: int) -> int:
         """See `TeacherService.open`."""
-        self._service.open(uid, budget, epoch)
+        return self._service.open(uid, budget)
 
     @ray.method(concurrency_group="control")
     async def close(self, uid: str) -> None:
@@ -181,15 +181,14 @@ def start_teacher(setup: TeacherSetup) -> Handle:
 class ActorOracle:
     """The oracle of one attempt of an account, over the shared actor."""
 
-    def __init__(self, handle: Handle, uid: str, budget: int, epoch: int = 0) -> None:
+    def __init__(self, handle: Handle, uid: str, budget: int) -> None:
         self._handle = handle
         self._uid = uid
-        self._epoch = epoch
-        answer(handle.open.remote(uid, budget, epoch))
+        self.epoch: int = answer(handle.open.remote(uid, budget))
 
     def ask(self, images: Images, sequence: int) -> Response | BudgetExhausted:
         """See `raysys.oracle.Oracle.ask`. Raises UnreachableError when the actor is gone for good."""
-        return unwrap(answer(self._handle.ask.remote(self._uid, self._epoch, sequence, images)))
+        return unwrap(answer(self._handle.ask.remote(self._uid, self.epoch, sequence, images)))
 
 
 def answer(reference: Any) -> Any:

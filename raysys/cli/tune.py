@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from raysys.cluster.brakes import Ended
     from raysys.cluster.machine import Machine
+    from raysys.cluster.resume_check import Wish
     from raysys.cluster.search_plan import Search
     from raysys.space.schema import Space
 
@@ -33,9 +34,22 @@ WITH_RESUME = (
         "max_cost",
         "max_failures",
     ),
-    *("progress", "json"),
+    *("progress", "json", "dry_run"),
 )
 """Options that a resumed run takes: where and how long it works. What it does was fixed at its start."""
+
+OF_SPACE = (
+    "space",
+    "preset",
+    "method",
+    "response",
+    "queries_per_trial",
+    "settings",
+    "config",
+    "smoke",
+    "teacher_model",
+)
+"""Options that name a space: with --resume and --space, they say which one the run must have."""
 
 
 class Sampler(StrEnum):
@@ -128,11 +142,12 @@ def tune(
     time_s = common.parse_duration(time) if time else None
     share = common.parse_share(max_failures)
     if resume is not None:
-        _refuse_with_resume(context)
+        _refuse_with_resume(context, space is not None)
         path = resume.expanduser().absolute()
-    else:
-        if extend or retry_failed or trust_program:
-            raise UsageError("--extend, --retry-failed and --trust-program need --resume RUN")
+    elif extend or retry_failed or trust_program:
+        raise UsageError("--extend, --retry-failed and --trust-program need --resume RUN")
+    chosen: Space | None = None
+    if resume is None or space is not None:
         flags = {
             "trials": trials,
             "method": method,
@@ -142,6 +157,7 @@ def tune(
             **common.behind_http(teacher_url, teacher_model),
         }
         chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial, preset)
+    if resume is None and chosen is not None:
         path = common.run_path(storage, name, chosen.name, "-smoke" if smoke else "")
         if print_config:
             return _print_config(chosen)
@@ -176,8 +192,21 @@ def tune(
     )
     try:
         if resume is not None:
-            caps = (max_queries, max_cost)
-            ended = _resume(path, machine, data_root, teacher_url, caps, extend, retry_failed, trust_program)
+            from raysys.cluster.resume_check import Wish
+
+            wish = Wish(
+                own_data_root=data_root is None,
+                teacher_url=teacher_url,
+                max_queries=max_queries,
+                max_cost=max_cost,
+                extend=extend,
+                retry_failed=retry_failed,
+                trust_program=trust_program,
+                space=chosen,
+            )
+            if dry_run:
+                return _show_resume(path, machine, wish, json)
+            ended = _resume(path, machine, wish)
         else:
             ended = _start(path, chosen, machine, search)
     except KeyboardInterrupt:
@@ -194,44 +223,37 @@ def _start(path: Path, space: "Space", machine: "Machine", search: "Search") -> 
     return start_run(RunLayout.open(path), space, machine, search, output.note)
 
 
-def _resume(
-    path: Path,
-    machine: "Machine",
-    data_root: Path | None,
-    teacher_url: str | None,
-    caps: tuple[int | None, float | None],
-    extend: int,
-    retry_failed: bool,
-    trust_program: bool,
-) -> "Ended":
+def _resume(path: Path, machine: "Machine", wish: "Wish") -> "Ended":
     from raysys.cluster.experiment import resume_run
     from raysys.store.layout import RunLayout
 
-    return resume_run(
-        RunLayout.open(path),
-        machine,
-        own_data_root=data_root is None,
-        teacher_url=teacher_url,
-        max_queries=caps[0],
-        max_cost=caps[1],
-        extend=extend,
-        retry_failed=retry_failed,
-        trust_program=trust_program,
-        say=output.note,
-    )
+    return resume_run(RunLayout.open(path), machine, wish, output.note)
 
 
-def _refuse_with_resume(context: typer.Context) -> None:
+def _show_resume(path: Path, machine: "Machine", wish: "Wish", json: bool) -> None:
+    """What a resume would do. Nothing is written, no Ray is started, no teacher is asked."""
+    from raysys.cluster.resume_check import examine
+    from raysys.store.layout import RunLayout
+
+    plan = examine(RunLayout.open(path), machine, wish).plan
+    if json:
+        output.print_json(plan.as_dict())
+    else:
+        output.note(*plan.lines(), "nothing was written")
+
+
+def _refuse_with_resume(context: typer.Context, checks_space: bool) -> None:
+    allowed = (*WITH_RESUME, *(OF_SPACE if checks_space else ()))
     flags = [
         max(parameter.opts, key=len)
         for parameter in context.command.params
-        if parameter.name not in WITH_RESUME and _was_given(context, str(parameter.name))
+        if parameter.name not in allowed and _was_given(context, str(parameter.name))
     ]
     if flags:
         raise UsageError(
             f"{', '.join(flags)} cannot be used with --resume",
             "a resumed run keeps its space, seed, trials and name",
-            "leave it out; --extend N adds trials",
+            "leave it out; --extend N adds trials, --space checks that the space is still the run's",
         )
 
 

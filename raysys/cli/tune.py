@@ -157,7 +157,8 @@ def tune(
             **common.behind_http(teacher_url, teacher_model),
         }
         chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial, preset)
-    if resume is None and chosen is not None:
+    if resume is None:
+        assert chosen is not None
         path = common.run_path(storage, name, chosen.name, "-smoke" if smoke else "")
         if print_config:
             return _print_config(chosen)
@@ -208,6 +209,7 @@ def tune(
                 return _show_resume(path, machine, wish, json)
             ended = _resume(path, machine, wish)
         else:
+            assert chosen is not None
             ended = _start(path, chosen, machine, search)
     except KeyboardInterrupt:
         output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(str(path))}")

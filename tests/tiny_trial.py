@@ -117,7 +117,7 @@ class MemoryKeeper:
     def load(self) -> bytes | None:
         return self.states[-1] if self.states else None
 
-    def save(self, state: bytes) -> None:
+    def save(self, state: bytes, sequence: int) -> None:
         fails = self._saves == self._fail_at
         self._saves += 1
         if not fails or self._after:

@@ -2,7 +2,6 @@
 
 import shlex
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from raysys.cluster.brakes import Ended
     from raysys.cluster.machine import Machine
+    from raysys.cluster.resume_check import Wish
     from raysys.cluster.search_plan import Search
     from raysys.space.schema import Space
     from raysys.store.layout import RunLayout
@@ -34,9 +34,22 @@ WITH_RESUME = (
         "max_cost",
         "max_failures",
     ),
-    *("progress", "json"),
+    *("progress", "json", "dry_run"),
 )
 """Options that a resumed run takes: where and how long it works. What it does was fixed at its start."""
+
+OF_SPACE = (
+    "space",
+    "preset",
+    "method",
+    "response",
+    "queries_per_trial",
+    "settings",
+    "config",
+    "smoke",
+    "teacher_model",
+)
+"""Options that name a space: with --resume and --space, they say which one the run must have."""
 
 
 class Sampler(StrEnum):
@@ -129,11 +142,12 @@ def tune(
     time_s = common.parse_duration(time) if time else None
     share = common.parse_share(max_failures)
     if resume is not None:
-        _refuse_with_resume(context)
+        _refuse_with_resume(context, space is not None)
         layout = RunLayout.open(resume)
-    else:
-        if extend or retry_failed or trust_program:
-            raise UsageError("--extend, --retry-failed and --trust-program need --resume RUN")
+    elif extend or retry_failed or trust_program:
+        raise UsageError("--extend, --retry-failed and --trust-program need --resume RUN")
+    chosen: Space | None = None
+    if resume is None or space is not None:
         flags = {
             "trials": trials,
             "method": method,
@@ -143,6 +157,8 @@ def tune(
             **common.behind_http(teacher_url, teacher_model),
         }
         chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial, preset)
+    if resume is None:
+        assert chosen is not None
         if print_config:
             return _print_config(chosen)
         layout = common.new_run(storage, name, chosen.name, "-smoke" if smoke else "")
@@ -179,11 +195,23 @@ def tune(
     try:
         with terminable():
             if resume is not None:
-                caps = (max_queries, max_cost)
-                ended = _resume(
-                    layout, machine, data_root, teacher_url, caps, extend, retry_failed, trust_program
+                from raysys.cluster.resume_check import Wish
+
+                wish = Wish(
+                    own_data_root=data_root is None,
+                    teacher_url=teacher_url,
+                    max_queries=max_queries,
+                    max_cost=max_cost,
+                    extend=extend,
+                    retry_failed=retry_failed,
+                    trust_program=trust_program,
+                    space=chosen,
                 )
+                if dry_run:
+                    return _show_resume(layout, machine, wish, json)
+                ended = _resume(layout, machine, wish)
             else:
+                assert chosen is not None
                 ended = _start(layout, chosen, machine, search)
     except KeyboardInterrupt as end:
         output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(layout.location)}")
@@ -198,43 +226,35 @@ def _start(layout: "RunLayout", space: "Space", machine: "Machine", search: "Sea
     return start_run(layout, space, machine, search, output.note)
 
 
-def _resume(
-    layout: "RunLayout",
-    machine: "Machine",
-    data_root: Path | None,
-    teacher_url: str | None,
-    caps: tuple[int | None, float | None],
-    extend: int,
-    retry_failed: bool,
-    trust_program: bool,
-) -> "Ended":
+def _resume(layout: "RunLayout", machine: "Machine", wish: "Wish") -> "Ended":
     from raysys.cluster.experiment import resume_run
 
-    return resume_run(
-        layout,
-        machine,
-        own_data_root=data_root is None,
-        teacher_url=teacher_url,
-        max_queries=caps[0],
-        max_cost=caps[1],
-        extend=extend,
-        retry_failed=retry_failed,
-        trust_program=trust_program,
-        say=output.note,
-    )
+    return resume_run(layout, machine, wish, output.note)
 
 
-def _refuse_with_resume(context: typer.Context) -> None:
+def _show_resume(layout: "RunLayout", machine: "Machine", wish: "Wish", json: bool) -> None:
+    """What a resume would do. Nothing is written, no Ray is started, no teacher is asked."""
+    from raysys.cluster.resume_check import examine
+
+    plan = examine(layout, machine, wish).plan
+    if json:
+        output.print_json(plan.as_dict())
+    else:
+        output.note(*plan.lines(), "nothing was written")
+
+
+def _refuse_with_resume(context: typer.Context, checks_space: bool) -> None:
+    allowed = (*WITH_RESUME, *(OF_SPACE if checks_space else ()))
     flags = [
         max(parameter.opts, key=len)
         for parameter in context.command.params
-        if parameter.name not in WITH_RESUME and _was_given(context, str(parameter.name))
+        if parameter.name not in allowed and _was_given(context, str(parameter.name))
     ]
     if flags:
         raise UsageError(
             f"{', '.join(flags)} cannot be used with --resume",
             "a resumed run keeps its space, seed, trials and name",
-            "leave it out; --extend N adds trials",
+            "leave it out; --extend N adds trials, --space checks that the space is still the run's",
         )
 
 

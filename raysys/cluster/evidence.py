@@ -75,5 +75,5 @@ def _checkpoints(layout: RunLayout, snapshot: Snapshot) -> dict[str, tuple[int, 
     for uid in sorted(uids & set(snapshot.trials["uid"].to_pylist())):
         position = TrialFiles(layout, uid).position()
         if position is not None:
-            found[uid] = position
+            found[uid] = position.requests, position.queries
     return found

@@ -28,7 +28,7 @@ from raysys.cluster.signals import SoftStop
 from raysys.cluster.teacher import teacher_setup
 from raysys.cluster.trainable import TrialContext, trainable
 from raysys.data.datasets import Dataset
-from raysys.errors import RaysysError, ResumeError, UnreachableError
+from raysys.errors import RaysysError, UnreachableError
 from raysys.fronts.front import contenders
 from raysys.records import EVALUATION, EvalSet, TrialRecord
 from raysys.search.study_searcher import StudySearcher, Suggestion
@@ -105,24 +105,12 @@ class Session:
         return time.monotonic() - self._start
 
     def prepare(self) -> Problem:
-        """The teacher, ready to be asked. Raises ResumeError when the run began with another one."""
-        layout, cache = self._layout, self._machine.cache
-        card = self._manifest.teacher
-        if card is None:
-            problem = problems.prepare(
-                self._space, self._dataset, layout, cache, self._manifest.id, self._say
-            )
-            self._manifest = self._manifest.model_copy(update={"teacher": problem.card})
-            write_manifest(layout, self._manifest)
-            return problem
-        problem = problems.reopen(self._space, self._dataset, layout, card, self._manifest.id)
-        found = problem.teacher.sha256()
-        if found != card.sha256:
-            raise ResumeError(
-                f"cannot resume {layout.location}: the teacher changed",
-                f"the run began with {card.sha256[:12]}, now it is {found[:12]}",
-                f"restore {layout.teacher}, or the server's model, or start a new run",
-            )
+        """The teacher of a run that has none yet, found or trained."""
+        problem = problems.prepare(
+            self._space, self._dataset, self._layout, self._machine.cache, self._manifest.id, self._say
+        )
+        self._manifest = self._manifest.model_copy(update={"teacher": problem.card})
+        write_manifest(self._layout, self._manifest)
         return problem
 
     def _teacher(self, problem: Problem, gpus: float) -> tuple[Handle, EvalSet, EvalSet]:

@@ -78,7 +78,7 @@ def trials_like(storage: str | Path, space: Space) -> list[TrialRecord]:
     for layout in layouts:
         try:
             if _is_alike(read_manifest(layout), space):
-                table, _ = trials_of(layout).read()
+                table = trials_of(layout).read().table
                 rows = latest_trials(table).select(TRIALS.names).to_pylist()
                 found += [trial_record(row) for row in rows]
         except (CorruptRunError, OSError):

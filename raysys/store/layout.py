@@ -116,6 +116,11 @@ class RunLayout:
         return self.root / "run.json"
 
     @property
+    def previous_run_json(self) -> Path:
+        """The manifest before it, for the time when that one is damaged."""
+        return self.root / "run.json.previous"
+
+    @property
     def lock(self) -> Path:
         """The file that keeps a second driver of this machine out."""
         return self.root / "lock"

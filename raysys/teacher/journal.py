@@ -4,7 +4,7 @@ A line is `crc32 SP json LF`. Events are `open` and `close` of accounts, `sent` 
 survives kill -9, not a power cut), `charges` (a group of answers in one line, so that it is there as a whole
 or not at all; on the disk before a reply leaves) and `counted` (what the teacher's own counter said).
 Replay rebuilds the ledger; a torn tail (the process died while it wrote) is dropped, its requests are asked
-again; a damaged line before others is an error, never skipped.
+again; a damaged line that has its end is an error, never skipped.
 """
 
 import base64
@@ -133,22 +133,28 @@ def apply(ledger: Ledger, event: Event) -> None:
 
 
 def _events(lines: Iterable[bytes], name: str) -> Iterator[tuple[Event, bytes]]:
-    """Each good event with its line. Raises CorruptRunError if one is damaged before the end."""
+    """Each good event with its line; a torn last one is left out. Raises CorruptRunError if one is damaged."""
     end = 0
     torn: int | None = None
     for line in lines:
         if torn is not None:
-            raise CorruptRunError(
-                f"the ledger is damaged: {name}, byte {torn}",
-                "a record in the middle does not match its checksum",
-                "restore the file from a backup; charges after it cannot be trusted",
-            )
-        event = _decode(line) if line.endswith(b"\n") else None
-        if event is None:
-            torn = end  # torn, or being written just now
+            raise _damaged(name, torn)
+        if not line.endswith(b"\n"):
+            torn = end  # its writer died, or is about to write the rest
             continue
+        event = _decode(line)
+        if event is None:
+            raise _damaged(name, end)
         end += len(line)
         yield event, line
+
+
+def _damaged(name: str, byte: int) -> CorruptRunError:
+    return CorruptRunError(
+        f"the ledger is damaged: {name}, byte {byte}",
+        "a whole record does not match its checksum; what it and later ones charged cannot be trusted",
+        "restore the file from a backup",
+    )
 
 
 def _encode(event: Event) -> bytes:

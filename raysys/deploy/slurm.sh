@@ -46,10 +46,10 @@ else
     --address "$address" --progress plain &
 fi
 driver=$!
-trap 'kill -TERM "$driver"' TERM # Slurm takes the nodes away: end softly
+trap 'taken=yes; kill -TERM "$driver"' TERM # Slurm takes the nodes away: end softly
 wait "$driver"
 code=$?
-if kill -0 "$driver" 2> /dev/null; then # it was the signal that ended the wait
+if [ "${taken:-}" ]; then # that was the end of the wait, not of the driver
   wait "$driver"
   code=$?
 fi
@@ -61,7 +61,7 @@ done
 rm -rf "$temp"
 
 # A job that was cancelled or preempted is no longer running: there Slurm itself says what comes next.
-if ((code == 143)) && [ "$(squeue --noheader --job "$SLURM_JOB_ID" --format %T)" = RUNNING ]; then
+if [ "${taken:-}" ] && ((code == 143)) && [ "$(squeue --noheader --job "$SLURM_JOB_ID" --format %T)" = RUNNING ]; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

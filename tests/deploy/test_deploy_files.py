@@ -256,7 +256,7 @@ def test_the_job_starts_its_run_and_then_goes_on_with_it(tmp_path: Path) -> None
     for old, new in (
         ("s3://my-bucket/runs/first", str(tmp_path / "runs" / "first")),
         ("--space digits", "--space digits --method noise --max-queries 1000 --queries-per-trial 100"),
-        ("--address auto", "--address local"),
+        ("--address auto --concurrent 32", "--address local"),
     ):
         assert old in script
         script = script.replace(old, new)

@@ -62,7 +62,7 @@ def show_plan(
 
 def _at_once(space: "Space", asked: int | None, address: str) -> int:
     """How many trials would run at once here; on a cluster, which is not asked, `asked` or one."""
-    from raysys.cluster.ray_cluster import place
+    from raysys.cluster.ray_cluster import Places
     from raysys.errors import UnreachableError
 
     if address != "local":
@@ -74,7 +74,9 @@ def _at_once(space: "Space", asked: int | None, address: str) -> int:
         there["GPU"] = torch.cuda.device_count()
     networks = 0 if space.teacher.http else space.teacher.replicas
     try:
-        return place(space.resources, asked, there, networks)[0]
+        places = Places(space.resources, asked, False, networks, lambda: [there])
+        places.check()
+        return places.count
     except UnreachableError as error:
         output.warning(error.what, f"{error.why}, if this is where it will run", error.hint)
         return 1

@@ -1,9 +1,7 @@
 """`raysys trial`: one trial in this process."""
 
 import shlex
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -114,6 +112,7 @@ def trial(
 def _run(path: Path, space: "Space", config: "TrialConfig", data_root: Path, preset: str) -> "TrialRecord":
     from raysys.cluster.in_process import Watcher, run_in_process
     from raysys.cluster.machine import Machine
+    from raysys.cluster.signals import exit_code, terminable
     from raysys.store.layout import RunLayout
     from raysys.teacher.training import default_cache_dir
 
@@ -126,25 +125,15 @@ def _run(path: Path, space: "Space", config: "TrialConfig", data_root: Path, pre
 
     machine = Machine(data_root=data_root, cache=default_cache_dir())
     watcher = Watcher(output.note, on_report)
-    before = signal.signal(signal.SIGTERM, _terminated)
     try:
-        return run_in_process(RunLayout.open(path), space, config, machine, watcher, preset)
+        with terminable():
+            return run_in_process(RunLayout.open(path), space, config, machine, watcher, preset)
     except KeyboardInterrupt as end:
         repeat = f"raysys trial --from {shlex.quote(str(path))}:{config.uid}"
         output.note(
             f"interrupted; what was asked is in the run's ledger. Once more, in a run of its own:  {repeat}"
         )
-        raise typer.Exit(143 if isinstance(end, Terminated) else 130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a trial as Ctrl-C does."""
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+        raise typer.Exit(exit_code(end)) from None
 
 
 def _first(space: "Space", seed: int) -> "TrialConfig":

@@ -163,6 +163,7 @@ def tune(
             return show_plan(chosen, path, search, concurrent, address, json)
 
     from raysys.cluster.machine import Machine
+    from raysys.cluster.signals import exit_code, terminable
     from raysys.teacher.training import default_cache_dir
 
     machine = Machine(
@@ -175,14 +176,17 @@ def tune(
         progress=progress.value,
     )
     try:
-        if resume is not None:
-            caps = (max_queries, max_cost)
-            ended = _resume(path, machine, data_root, teacher_url, caps, extend, retry_failed, trust_program)
-        else:
-            ended = _start(path, chosen, machine, search)
-    except KeyboardInterrupt:
+        with terminable():
+            if resume is not None:
+                caps = (max_queries, max_cost)
+                ended = _resume(
+                    path, machine, data_root, teacher_url, caps, extend, retry_failed, trust_program
+                )
+            else:
+                ended = _start(path, chosen, machine, search)
+    except KeyboardInterrupt as end:
         output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(str(path))}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code(end)) from None
     _summary(path, ended, json)
     raise typer.Exit(ended.exit_code)
 

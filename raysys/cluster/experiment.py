@@ -77,7 +77,7 @@ def start_run(
     if earlier:
         keep_earlier(layout, earlier)
     write_manifest(layout, manifest)
-    with run_lock(layout), crash_recorded(layout):
+    with run_lock(layout, say), crash_recorded(layout):
         session = Session(layout, manifest, space, dataset, machine, say)
         return session.go(session.prepare(), [])
 
@@ -102,7 +102,7 @@ def resume_run(
     """
     check_address(machine.address)
     _read(layout)  # before the lock, which makes a file: nothing is written into a folder that is no run
-    with run_lock(layout):
+    with run_lock(layout, say):
         manifest, records = _read(layout)
         space, dataset = _same_problem(layout, manifest, machine, own_data_root, trust_program)
         if teacher_url is not None:

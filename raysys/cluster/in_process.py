@@ -86,7 +86,7 @@ def run_in_process(
     manifest = manifest.model_copy(update={"milestones": config.milestones})
     write_manifest(layout, manifest)
     with (
-        run_lock(layout),
+        run_lock(layout, watcher.say),
         crash_recorded(layout),
         RunWriter(layout) as writer,
         ExitStack() as stack,
@@ -112,7 +112,7 @@ def run_in_process(
             done = run_one(
                 config,
                 problem.task,
-                lambda uid, budget, attempt: LocalOracle(service, uid, budget, attempt),
+                lambda uid, budget: LocalOracle(service, uid, budget),
                 val,
                 layout,
                 on_reports,

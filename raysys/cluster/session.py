@@ -20,7 +20,7 @@ from raysys.cluster.plan import FLOOR, budget_range
 from raysys.cluster.problem import Problem
 from raysys.cluster.progress import ProgressPrinter, run_status
 from raysys.cluster.pruning import Pruner
-from raysys.cluster.ray_cluster import place, ray_session, resources
+from raysys.cluster.ray_cluster import Places, ray_session
 from raysys.cluster.run_book import RunBook
 from raysys.cluster.signals import SoftStop
 from raysys.cluster.teacher import teacher_setup
@@ -33,6 +33,7 @@ from raysys.search.study_searcher import StudySearcher, Suggestion
 from raysys.search.tune_scheduler import TuneScheduler
 from raysys.search.tune_searcher import TuneSearcher
 from raysys.seeding import trial_seed
+from raysys.source import code_id
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import NO_SCHEDULER, Manifest, write_manifest
@@ -42,8 +43,10 @@ from raysys.store.writer import RunWriter
 from raysys.teacher.actor import ActorOracle, Handle, answer, start_teacher
 from raysys.teacher.journal import read_accounts
 
+MOST = 1000
+"""Trials that Tune handles at once; how many there are `Places` says."""
 RETRIES = 2
-"""How often a failed trial is tried again, from its checkpoint."""
+"""How often a failed trial is tried again, from its checkpoint, without coming any further than before."""
 
 
 class Session:
@@ -77,14 +80,16 @@ class Session:
         ):
             book = RunBook(writer, records, time.monotonic)
             networks = 0 if self._space.teacher.http else self._space.teacher.replicas
-            concurrent, gpus = place(self._space.resources, self._machine.concurrent, resources(), networks)
-            teacher, val, test = self._teacher(problem, gpus)
+            joined = self._machine.address != "local"
+            places = Places(self._space.resources, self._machine.concurrent, joined, networks)
+            places.check()
+            teacher, val, test = self._teacher(problem, places.teacher_gpus)
             card = problems.tested_card(problem.card, val, test)
             self._manifest = self._manifest.model_copy(update={"teacher": card})
             write_manifest(self._layout, self._manifest)  # a resumed run runs again, perhaps with more trials
             brakes = Brakes(soft, self._machine, self._manifest, book, self._elapsed)
             if sum(record.status.ended for record in records) < self._manifest.trials:
-                self._search(book, problem, teacher, val, brakes, concurrent)
+                self._search(book, problem, teacher, val, brakes, places)
             book.interrupt()
             with contextlib.suppress(RaysysError):  # the run may be ending because the teacher is gone
                 answer(teacher.end.remote())  # Tune may have left requests under way
@@ -130,7 +135,7 @@ class Session:
         teacher: Handle,
         val: EvalSet,
         brakes: Brakes,
-        concurrent: int,
+        places: Places,
     ) -> None:
         space, manifest = self._space, self._manifest
         study = StudySearcher(
@@ -164,6 +169,7 @@ class Session:
             study,
             on_suggest,
             manifest.trials - ended,
+            places=lambda: places.count,
             more=lambda: not self._cap_reached(book, problem, teacher),
         )
         _fit(
@@ -171,10 +177,10 @@ class Session:
             self._trainable(problem, teacher, val),
             searcher,
             scheduler,
-            concurrent,
+            self._machine.concurrent or MOST,
             book,
             brakes,
-            self._progress(book, problem),
+            self._progress(book, problem, places),
             self._on_end(book, teacher),
         )
 
@@ -204,11 +210,13 @@ class Session:
         threads = problems.threads(self._space)
         gpu = "cuda" if each.gpus_per_trial else "cpu"  # the worker's, not this machine's
         images = problems.real_images(self._space, self._dataset)
-        context = TrialContext(str(self._layout.root), problem.task, val, teacher, threads, gpu, images)
+        context = TrialContext(
+            str(self._layout.root), problem.task, val, teacher, threads, gpu, images, code_id()
+        )
         held = {"CPU": each.cpus_per_trial, "GPU": each.gpus_per_trial}
         return tune.with_resources(tune.with_parameters(trainable, context=context), held)
 
-    def _progress(self, book: RunBook, problem: Problem) -> Callable[[bool], None]:
+    def _progress(self, book: RunBook, problem: Problem, places: Places) -> Callable[[bool], None]:
         printer = ProgressPrinter(self._machine.progress, self._layout.root.name, time.monotonic)
         manifest = self._manifest
         kept = sum(record.status.ended for record in book.records.values())
@@ -226,6 +234,7 @@ class Session:
                         manifest.goal,
                         self._elapsed(),
                         kept,
+                        waits=not last and not places.fitting,
                     )
                 )
             if last:
@@ -254,7 +263,7 @@ def _fit(
     trial: Any,
     searcher: TuneSearcher,
     scheduler: TuneScheduler | None,
-    concurrent: int,
+    most: int,
     book: RunBook,
     brakes: Brakes,
     progress: Callable[..., None],
@@ -267,7 +276,7 @@ def _fit(
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=-1,
-            max_concurrent_trials=concurrent,
+            max_concurrent_trials=most,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(

@@ -34,13 +34,6 @@ class TrialFiles:
         self._folder = layout.checkpoints(uid)
         self._state = self._folder / "state.pt"
 
-    def next_attempt(self) -> int:
-        """The number of this attempt: 0, 1, ...; counted where it survives a crash."""
-        path = self._folder / "attempts"
-        attempt = int(path.read_text()) if path.exists() else 0
-        self._write(path, str(attempt + 1).encode())
-        return attempt
-
     def load(self) -> bytes | None:
         """See `Keeper.load`."""
         try:

@@ -111,7 +111,6 @@ def run_trial(
     keeper: Keeper,
     on_reports: Callable[[Sequence[Report]], None],
     clock: Callable[[], float],
-    attempt: int = 0,
     device: str = "cpu",
     images: Images | None = None,
 ) -> Outcome:
@@ -133,7 +132,7 @@ def run_trial(
         reports.append(
             Report(
                 uid=config.uid,
-                attempt=attempt,
+                attempt=oracle.epoch,
                 step=len(reports),
                 queries=method.queries,
                 val_accuracy=accuracy,

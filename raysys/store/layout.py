@@ -34,8 +34,18 @@ class RunLayout:
 
     @property
     def lock(self) -> Path:
-        """The file that keeps a second driver out."""
+        """The file that keeps a second driver of this machine out."""
         return self.root / "lock"
+
+    @property
+    def driver(self) -> Path:
+        """Who works on the run, and when it last showed a sign of life."""
+        return self.root / "driver.json"
+
+    @property
+    def stop(self) -> Path:
+        """The wish that the driver ends."""
+        return self.root / "stop.json"
 
     @property
     def trials(self) -> Path:

@@ -104,7 +104,7 @@ def apply(ledger: Ledger, event: Event) -> None:
     """Apply one event to the ledger. Raises CorruptRunError for one that this raysys does not know."""
     match event:
         case {"open": uid, "budget": budget, "epoch": epoch}:
-            if ledger.opens(uid, budget, epoch):
+            if epoch >= ledger.next_epoch(uid, budget):  # an append that failed may have left its line
                 ledger.open(uid, budget, epoch)
         case {"close": uid}:
             ledger.close(uid)

@@ -145,6 +145,11 @@ class Live:
         config = replace(config, milestones=at)
         return run_trial(config, self._task, self, self._val, Nowhere(), on_reports, process_time)
 
+    @property
+    def epoch(self) -> int:
+        """See `Oracle.epoch`."""
+        return 0
+
     def ask(self, images: Images, sequence: int) -> Response:
         """See `Oracle.ask`."""
         return Response(self._labels(images))

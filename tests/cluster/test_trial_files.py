@@ -58,11 +58,6 @@ def test_samples_are_pictures_large_enough_to_look_at(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[::scale, ::scale], contact_sheet(images))
 
 
-def test_attempts_are_counted_across_processes_and_trials(tmp_path: Path) -> None:
-    assert [files(tmp_path).next_attempt() for _ in range(3)] == [0, 1, 2]
-    assert files(tmp_path, "u00001").next_attempt() == 0
-
-
 def test_the_newest_state_comes_back(tmp_path: Path) -> None:
     assert files(tmp_path).load() is None
     for state in (b"first", b"second"):
@@ -98,8 +93,8 @@ def test_a_request_is_kept_until_the_next_state(tmp_path: Path) -> None:
 
 def test_a_worker_lost_after_a_charge_is_replaced_without_another(tmp_path: Path) -> None:
     def work(what: TrialConfig, line: CutOff) -> None:
-        def open_oracle(uid: str, budget: int, epoch: int) -> Oracle:
-            return line(LocalOracle(door.service, uid, budget, epoch))
+        def open_oracle(uid: str, budget: int) -> Oracle:
+            return line(LocalOracle(door.service, uid, budget))
 
         layout = RunLayout(tmp_path)
         run_one(what, TASK, open_oracle, held_out(), layout, lambda reports: None, lambda: 0.0, "cpu")
@@ -112,7 +107,7 @@ def test_a_worker_lost_after_a_charge_is_replaced_without_another(tmp_path: Path
         work(trial_config(seed=1), CutOff())
         assert door.teacher.forwards == [20, 20, 10]
     kept = {path.name for path in (tmp_path / "checkpoints" / "u00000").iterdir()}
-    assert kept == {"attempts", "pairs", "state.pt"}
+    assert kept == {"pairs", "state.pt"}
 
 
 def test_a_damaged_request_counts_as_none(tmp_path: Path) -> None:

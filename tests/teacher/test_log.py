@@ -49,7 +49,7 @@ class Place:
         journal = self.open()
         ledger = Ledger()
         journal.replay(ledger)
-        if ledger.opens("u", 10**6, 0):
+        if "u" not in ledger.accounts():
             journal.append_open("u", 10**6, 0)
         for sequence in sequences:
             journal.append_charges([charge(sequence)])

@@ -20,6 +20,7 @@ from raysys.cli import (
     audit,
     compare,
     dashboard,
+    deploy,
     doctor,
     export,
     front,
@@ -57,6 +58,7 @@ for command in (
     audit.audit,
     doctor.doctor,
     dashboard.dashboard,
+    deploy.deploy,
 ):
     app.command()(command)
 app.add_typer(teacher.app, name="teacher")

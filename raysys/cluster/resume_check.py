@@ -262,7 +262,7 @@ def _earlier(layout: RunLayout, manifest: Manifest) -> int:
     found = hashlib.sha256(read_bytes(layout.filesystem, layout.warm_start) or b"").hexdigest()
     if manifest.warm_start_sha256 not in ("", found):
         raise ResumeError(
-            f"cannot resume {layout.location}: {layout.warm_start} is not the file that the search began with",
+            f"cannot resume {layout.location}: {layout.warm_start} is another file than at the start",
             f"its sha256 was {manifest.warm_start_sha256[:12]}, now it is {found[:12]}",
             "restore the file from a backup",
         )

@@ -1,4 +1,4 @@
-"""Each file of a run, damaged in each way, one at a time: the run goes on as if nothing was, or is refused."""
+"""Each file of a run, damaged in each way, one at a time: the run goes on as if nothing was, or refuses."""
 
 import hashlib
 import json

@@ -4,17 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-fast check browser picture clean
+.PHONY: demo test test-fast test-cluster check browser picture clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
 	$(BIN)/python -m raysys.tune --space digits
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not cluster"
 
 test-fast: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m "not slow"
+
+test-cluster: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m cluster
 
 check: $(VENV)/installed-dev browser
 	$(BIN)/ruff format --check .

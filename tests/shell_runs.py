@@ -6,8 +6,10 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from raysys.records import EVALUATION
+from raysys.records import EVALUATION, TrialRecord
+from raysys.store.reader import read_run
 from raysys.teacher.journal import read_accounts
 
 PATIENCE_S = 240
@@ -18,19 +20,19 @@ class Shell:
 
     def __init__(self, folder: Path, more: Mapping[str, str] = {}) -> None:
         self.folder = folder
-        self._environment = {
+        self.environment = {
             **os.environ,
             "XDG_CACHE_HOME": str(folder / "cache"),
             "OMP_NUM_THREADS": "1",
             **more,
         }
-        self._environment.pop("RAYSYS_STORAGE", None)
+        self.environment.pop("RAYSYS_STORAGE", None)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "raysys", *arguments],
             cwd=self.folder,
-            env=self._environment,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -45,6 +47,16 @@ class Shell:
 
     def run_path(self, name: str) -> Path:
         return self.folder / "runs" / name
+
+
+def trials(run: Path) -> list[TrialRecord]:
+    return sorted(read_run(run).records(), key=lambda record: record.uid)
+
+
+def same(record: TrialRecord) -> tuple[Any, ...]:
+    """All of a trial that its time and its attempts do not decide."""
+    reached = (record.val_accuracy, record.agreement, record.test_accuracy, record.weights_sha256)
+    return record.config, record.status, record.queries, reached, record.error
 
 
 def charged_by_trials(run: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shell_runs import PATIENCE_S, Shell, charged_by_trials, wait_for_charges
+from shell_runs import PATIENCE_S, Shell, charged_by_trials, same, trials, wait_for_charges
 
 from raysys.cluster.plan import FLOOR
 from raysys.records import TrialRecord, TrialStatus
@@ -80,15 +80,11 @@ def begin(name: str) -> list[str]:
     return ["tune", "--space", "search.yaml", "--name", name, "--seeds", "2", *ONE_AT_A_TIME]
 
 
-def trials(shell: Shell, name: str) -> list[TrialRecord]:
-    return sorted(read_run(shell.run_path(name)).records(), key=lambda record: record.uid)
-
-
 def test_a_run_that_is_killed_and_interrupted_searches_like_an_undisturbed_one(
     shell: Shell, undisturbed: dict[str, Any]
 ) -> None:
     run, rng = shell.run_path("storm"), np.random.default_rng(SEED)
-    third = sum(record.queries for record in trials(shell, "calm")) // 3
+    third = sum(record.queries for record in trials(shell.run_path("calm"))) // 3
     process = shell.start(*begin("storm"))
     wait_for_charges(process, run, int(rng.integers(1, third)))
     process.kill()
@@ -100,8 +96,8 @@ def test_a_run_that_is_killed_and_interrupted_searches_like_an_undisturbed_one(
     assert process.returncode == 130
     told = json.loads(shell.run("tune", "--resume", "runs/storm", *ONE_AT_A_TIME, "--json")[0])
 
-    assert [same(record) for record in trials(shell, "storm")] == [
-        same(record) for record in trials(shell, "calm")
+    assert [same(record) for record in trials(shell.run_path("storm"))] == [
+        same(record) for record in trials(shell.run_path("calm"))
     ]
     assert told["queries"] == undisturbed["queries"]
     assert told["hypervolume"] == undisturbed["hypervolume"]
@@ -109,14 +105,8 @@ def test_a_run_that_is_killed_and_interrupted_searches_like_an_undisturbed_one(
         shell.run("audit", f"runs/{name}")
 
 
-def same(record: TrialRecord) -> tuple[Any, ...]:
-    """All of a trial that its time and its attempts do not decide."""
-    reached = (record.val_accuracy, record.agreement, record.test_accuracy, record.weights_sha256)
-    return record.config, record.status, record.queries, reached, record.error
-
-
 def test_trials_that_lag_are_stopped_and_not_on_the_front(shell: Shell, undisturbed: dict[str, Any]) -> None:
-    records = {record.uid: record for record in trials(shell, "calm")}
+    records = {record.uid: record for record in trials(shell.run_path("calm"))}
     stopped = {uid for uid, record in records.items() if record.status is TrialStatus.STOPPED}
     assert LAGS in stopped
     assert undisturbed["trials"]["stopped"] == len(stopped)
@@ -129,7 +119,7 @@ def test_trials_that_lag_are_stopped_and_not_on_the_front(shell: Shell, undistur
 def test_a_point_of_several_seeds_is_delivered_with_all_of_them(
     shell: Shell, undisturbed: dict[str, Any]
 ) -> None:
-    records = trials(shell, "calm")
+    records = trials(shell.run_path("calm"))
     replicated = [point for point in undisturbed["front"] if point["seeds"] == 2]
     assert replicated
     delivered = set()
@@ -154,10 +144,10 @@ def test_a_search_begins_with_what_another_one_learnt_and_keeps_it(shell: Shell)
     shell.run("tune", "--resume", "runs/warm", "--extend", "1", *ONE_AT_A_TIME)
     shell.run("audit", "runs/warm")
     assert (shell.run_path("warm") / "warm_start.parquet").exists()
-    fourth = trials(shell, "warm")[3]
+    fourth = trials(shell.run_path("warm"))[3]
     kept = read_earlier(RunLayout(shell.run_path("warm")))
     assert [one.uid for one in kept] == [
-        one.uid for one in trials(shell, "calm") if one.status is TrialStatus.FINISHED
+        one.uid for one in trials(shell.run_path("calm")) if one.status is TrialStatus.FINISHED
     ]
     assert values_of_fourth(shell.run_path("warm"), kept) == searched(fourth)
     assert values_of_fourth(shell.run_path("warm"), []) != searched(fourth)

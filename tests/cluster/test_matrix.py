@@ -1,0 +1,213 @@
+"""The matrix of what can die in the middle of what: each time the run ends as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from crash_runs import end
+from faults.sitecustomize import TITLES, VARIABLE, members, title
+from safetensors.numpy import load_file
+from shell_runs import PATIENCE_S, Shell, same, trials
+
+from raysys.cli.app import main
+from raysys.store.reader import read_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+FAULTS = Path(__file__).parents[1] / "faults"
+BATCH = 50
+"""Images of a request; there is one at a time."""
+SPACE: dict[str, Any] = {
+    "name": "matrix",
+    "dataset": "digits",
+    "teacher": {"architecture": "mlp", "recipe": {"epochs": 20, "lr": 3.0e-3, "optimizer": "adamw"}},
+    "student": "mlp",
+    "method": "ideal",
+    "options": {
+        "batch_size": BATCH,
+        "epochs": 4,
+        "warmup_share": 0.5,
+        "warmup_rounds": 2,
+        "g_steps": 3,
+        "g_width": 8,
+        "latent_dim": 16,
+        "passes": 2,
+        "final_passes": 20,
+        "train_batch": 32,
+        "optimizer": "adamw",
+    },
+    "held_out": 200,
+    "parameters": {
+        "query_budget": {"type": "int", "low": 100, "high": 300},
+        "lr": {"type": "float", "low": 1.0e-3, "high": 0.01, "log": True},
+    },
+    "trials": 3,
+}
+"""Of each trial, half of the queries are noise, half come from a generator."""
+BEGIN = ["tune", "--space", "matrix.yaml", "--concurrent", "1", "--progress", "none", "--name"]
+RESUME = ["tune", "--concurrent", "1", "--progress", "none", "--resume"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`victim` dies while `doing`: at the `call`-th time that a process comes to `moment`."""
+
+    victim: str
+    doing: str
+    moment: str
+    call: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.victim}-{self.doing}"
+
+
+MOMENTS = {
+    "generating": ("between generator steps", 10),
+    "asking": ("charged, not answered", 5),
+    "checkpointing": ("checkpoint not renamed", 9),
+    "writing": ("trials part not renamed", 6),
+}
+"""Each in the second trial of three."""
+OTHERS = {
+    ("teacher", "asking"): ("after the forward", 5),
+    ("ledger", "asking"): ("half an answer written", 5),
+    ("head", "writing"): ("run.json not renamed", 5),
+}
+CELLS = [
+    Cell(victim, doing, *OTHERS.get((victim, doing), moment))
+    for victim in TITLES
+    for doing, moment in MOMENTS.items()
+]
+IN_TEST = {
+    *("worker-generating", "worker-asking", "worker-checkpointing"),
+    *("teacher-asking", "teacher-writing"),
+    *("ledger-asking", "ledger-checkpointing"),
+    *("driver-asking", "driver-checkpointing", "driver-writing"),
+    *("node-generating", "head-asking"),
+}
+"""The cells that `make test` runs; `make test-cluster` runs the others."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("matrix")
+    (folder / "matrix.yaml").write_text(json.dumps(SPACE))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> Path:
+    """A run that nothing happened to."""
+    shell = Shell(folder)
+    shell.run(*BEGIN, "calm")
+    return shell.run_path("calm")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(cell, id=cell.name, marks=() if cell.name in IN_TEST else pytest.mark.cluster)
+        for cell in CELLS
+    ],
+)
+def test_the_run_ends_as_if_nothing_had_died(
+    cell: Cell, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, marker = undisturbed.with_name(cell.name), tmp_path / "struck.json"
+    fault = {"moment": cell.moment, "victim": cell.victim, "call": cell.call}
+    with faulty_shell(run, {**fault, "run": str(run), "marker": str(marker)}) as shell:
+        if cell.victim == "driver":
+            shell.run(*BEGIN, cell.name, code=-signal.SIGKILL)
+            shell.run(*RESUME, str(run))
+        elif cell.victim == "node":
+            with nodes(shell, 2) as address:
+                shell.run(*BEGIN, cell.name, "--address", address)
+        elif cell.victim == "head":
+            with nodes(shell, 1) as address:
+                shell.run(*BEGIN, cell.name, "--address", address, code=-signal.SIGKILL)
+            with nodes(shell, 1) as address:
+                shell.run(*RESUME, str(run), "--address", address)
+        else:
+            shell.run(*BEGIN, cell.name)
+    struck = json.loads(marker.read_text())
+    assert struck["moment"] == cell.moment
+    assert any(TITLES[cell.victim] in command for command in struck["died"].values())
+
+    assert [same(trial) for trial in trials(run)] == [same(trial) for trial in trials(undisturbed)]
+    assert curves(run) == curves(undisturbed)
+    quiet, audit = (told(capsys, "audit", str(one)) for one in (undisturbed, run))
+    assert audit["charged"] == quiet["charged"]
+    assert quiet["executed"] <= audit["executed"] <= quiet["executed"] + BATCH
+    front = told(capsys, "front", str(run))["points"]
+    assert without_time(front) == without_time(told(capsys, "front", str(undisturbed))["points"])
+    for point in front:
+        again, calm = (
+            load_file(one / "students" / point["uid"] / "weights.safetensors") for one in (run, undisturbed)
+        )
+        assert again.keys() == calm.keys()
+        assert all(np.array_equal(again[name], calm[name]) for name in calm)
+
+
+@contextmanager
+def faulty_shell(run: Path, fault: dict[str, Any]) -> Iterator[Shell]:
+    """A shell where the fault will strike; no process of it is left after this."""
+    text = json.dumps(fault)
+    path = os.pathsep.join(filter(None, [str(FAULTS), os.environ.get("PYTHONPATH")]))
+    try:
+        yield Shell(run.parent.parent, {"PYTHONPATH": path, VARIABLE: text})
+        deadline = time.monotonic() + PATIENCE_S
+        while left := [title(one) for one in members(text) if "Agent" not in title(one)]:
+            assert time.monotonic() < deadline, f"still there: {left}"
+            time.sleep(0.1)
+    finally:
+        end(members(text))  # Ray's agents stay for a while
+
+
+@contextmanager
+def nodes(shell: Shell, number: int) -> Iterator[str]:
+    """The address of a cluster with so many nodes for trials."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder,
+        subprocess.Popen(
+            [sys.executable, FAULTS / "nodes.py", folder, str(number)],
+            env=shell.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        assert process.stdout
+        yield process.stdout.readline().strip()
+
+
+def curves(run: Path) -> list[dict[str, Any]]:
+    """What the trials reported; each report once."""
+    columns = ["uid", "step", "queries", "val_accuracy", "agreement", "pool_size"]
+    rows = read_run(run).reports.select(columns).to_pylist()
+    return sorted(rows, key=lambda row: (row["uid"], row["step"]))
+
+
+def without_time(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in point.items() if name != "seconds"} for point in points]
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """The JSON that a command prints; it must end well."""
+    code = main([*arguments, "--json"])
+    streams = capsys.readouterr()
+    assert code == 0, streams.err + streams.out
+    found: dict[str, Any] = json.loads(streams.out)
+    return found

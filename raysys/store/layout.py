@@ -40,6 +40,8 @@ def open_storage(path_or_uri: str | Path) -> tuple[FileSystem, Path]:
         filesystem, path = FileSystem.from_uri(uri)
         root = Path(path)
         if not isinstance(filesystem, LocalFileSystem):
+            if not root.parts:
+                raise ValueError("it names no bucket")
             bucket = filesystem.get_file_info(root.parts[0])
             if bucket.type is FileType.NotFound:
                 raise UsageError(

@@ -116,12 +116,12 @@ def test_what_reads_a_run_reads_it_on_s3(
     assert listed["run"] == run and listed["name"] == "run" and listed["state"] == "finished"
     assert told("show", listed["run"])["trials"]["finished"] == 3
     assert told("compare", run)
-    assert main(["export", run, "--what", "study", "-o", str(tmp_path / "study.log")]) == 0
-    assert (tmp_path / "study.log").stat().st_size > 0
     student = killed.students(told("front", run)["points"][0]["uid"])
     assert read_safetensors(student / "weights.safetensors", killed.filesystem)
     with killed.filesystem.open_input_stream(str(killed.log)) as log:
         assert log.read().strip()
+    assert main(["export", run, "--what", "study", "-o", str(tmp_path / "study.log")]) == 0
+    assert (tmp_path / "study.log").stat().st_size > 0
 
 
 @pytest.mark.slow

@@ -51,6 +51,15 @@ def test_another_process_gets_the_run_without_opening_it(s3: S3) -> None:
     assert read_manifest(sent).seed == 7
 
 
+def test_the_endpoint_of_the_environment_goes_with_the_run(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{s3.endpoint}")
+    layout = RunLayout.open("s3://storage/from/environment")
+    assert layout.location == "s3://storage/from/environment"
+    write_manifest(layout, manifest(seed=8))
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert read_manifest(cloudpickle.loads(cloudpickle.dumps(layout))).seed == 8
+
+
 @pytest.mark.parametrize("uri", ["s4://bucket/x", "s3://bucket/x?nonsense=1", "s3://"])
 def test_a_uri_that_means_nothing_is_refused(uri: str) -> None:
     with pytest.raises(UsageError, match=r"cannot open s.://"):

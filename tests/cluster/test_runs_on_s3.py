@@ -18,6 +18,7 @@ from raysys.cli.app import main
 from raysys.models.weights import read_safetensors
 from raysys.records import TrialRecord
 from raysys.store.layout import RunLayout
+from raysys.store.points import member_uids, run_front
 from raysys.store.reader import read_run
 from raysys.teacher.journal import read_accounts
 
@@ -94,9 +95,8 @@ def test_a_killed_run_on_s3_ends_like_an_undisturbed_one_in_a_folder(shell: Shel
         for one in (killed, calm)
     ]
     assert charged[0] == charged[1]
-    fronts = [json.loads(shell.run("front", one, "--json")[0]) for one in (f"{STORAGE}/run", "runs/run")]
-    points = [[(point["uids"], point["queries"]) for point in front["points"]] for front in fronts]
-    assert points[0] == points[1] != []
+    fronts = [member_uids(read_run(one), run_front(read_run(one))) for one in (killed, calm)]
+    assert fronts[0] == fronts[1] != []
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -180,7 +181,9 @@ def test_a_reader_whose_parts_are_merged_under_it_lists_again(tmp_path):
 def test_a_full_disk_is_told_and_leaves_nothing_visible(tmp_path):
     layout = RunLayout(tmp_path / "run")
     layout.trials.mkdir(parents=True)
-    (layout.trials / f".part-00000001.parquet.{os.getpid()}.tmp").symlink_to("/dev/full")
+    (layout.trials / f".part-00000001.parquet.{socket.gethostname()}-{os.getpid()}.tmp").symlink_to(
+        "/dev/full"
+    )
     with pytest.raises(StorageError, match=r"the disk is full: .*part-00000001\.parquet was not"):
         RunWriter(layout).trial(trial(0))
     assert list(layout.trials.iterdir()) == []

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,8 @@ def is_object_store(filesystem: FileSystem) -> bool:
 
 
 def _write_and_rename(filesystem: FileSystem, path: Path, write: Callable[[Any], object]) -> None:
-    # A worker that is lost but not dead may write the same file: each process has a name of its own.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A worker that is lost but not dead may write the same file: each process of each node has its own name.
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     try:
         filesystem.create_dir(str(path.parent), recursive=True)
         with filesystem.open_output_stream(str(temporary)) as stream:

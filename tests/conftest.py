@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from s3_server import S3, serving
 
+os.environ.pop("COLUMNS", None)  # pytest's helpers set it: tables are as wide as in a pipe
+
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:

@@ -32,7 +32,7 @@ def run_log(layout: RunLayout, say: Callable[[str], None]) -> Iterator[Path]:
     try:
         yield path
     finally:
-        with contextlib.suppress(RaysysError):  # the storage may be what ended the run
+        with contextlib.suppress(RaysysError, OSError):  # the storage may be what ended the run
             whole = (read_bytes(layout.filesystem, layout.log) or b"") + path.read_bytes()
             write_atomic(layout.filesystem, layout.log, lambda stream: stream.write(whole))
             path.unlink()

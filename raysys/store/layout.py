@@ -1,18 +1,13 @@
 """Every path of a run, in one place."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pyarrow.fs import FileSystem, FileType, LocalFileSystem
 
 from raysys.errors import RaysysError, UnreachableError, UsageError
-
-_OPTIONS = {
-    "s3": "allow_delayed_open=true",  # a small object in one request instead of three
-    "gs": "retry_limit_seconds=15",  # by itself, 15 minutes
-}
-"""What each kind of URI is opened with, unless it says otherwise."""
 
 _NO_ACCESS = ("ACCESS_DENIED", "ACCESS_KEY", "SIGNATURE", "TOKEN", "status 401", "status 403")
 
@@ -33,13 +28,14 @@ def open_storage(path_or_uri: str | Path) -> tuple[FileSystem, Path]:
             "command lines and run.json are read by others",
             "take it out: credentials come from the environment, e.g. AWS_ACCESS_KEY_ID",
         )
-    option = _OPTIONS.get(parts.scheme, "")
-    if option and option.partition("=")[0] not in parts.query:
-        uri += f"{'&' if parts.query else '?'}{option}"
+    ours = [option for option in _options(parts.scheme) if option.partition("=")[0] not in parts.query]
+    query = "&".join([parts.query, *ours] if parts.query else ours)
     try:
-        filesystem, path = FileSystem.from_uri(uri)
+        filesystem, path = FileSystem.from_uri(f"{uri.partition('?')[0]}{query and '?'}{query}")
         root = Path(path)
         if not isinstance(filesystem, LocalFileSystem):
+            if not root.parts:
+                raise ValueError("it names no bucket")
             bucket = filesystem.get_file_info(root.parts[0])
             if bucket.type is FileType.NotFound:
                 raise UsageError(
@@ -50,6 +46,18 @@ def open_storage(path_or_uri: str | Path) -> tuple[FileSystem, Path]:
     except (OSError, ValueError) as failure:
         raise _refused(str(path_or_uri), str(failure).partition("\n")[0]) from None
     return filesystem, root
+
+
+def _options(scheme: str) -> list[str]:
+    """What a URI is opened with, unless it says otherwise."""
+    if scheme == "gs":
+        return ["retry_limit_seconds=15"]  # by itself, 15 minutes
+    if scheme != "s3":
+        return []
+    # pyarrow knows these variables, too, but would not tell other machines of them.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    named = [f"endpoint_override={quote(endpoint, safe='')}"] if endpoint else []
+    return ["allow_delayed_open=true", *named]  # a small object in one request instead of three
 
 
 def _refused(uri: str, why: str) -> RaysysError:

@@ -18,6 +18,7 @@ from raysys.cli.app import main
 from raysys.models.weights import read_safetensors
 from raysys.records import TrialRecord
 from raysys.store.layout import RunLayout
+from raysys.store.points import member_uids, run_front
 from raysys.store.reader import read_run
 from raysys.teacher.journal import read_accounts
 
@@ -94,9 +95,8 @@ def test_a_killed_run_on_s3_ends_like_an_undisturbed_one_in_a_folder(shell: Shel
         for one in (killed, calm)
     ]
     assert charged[0] == charged[1]
-    fronts = [json.loads(shell.run("front", one, "--json")[0]) for one in (f"{STORAGE}/run", "runs/run")]
-    points = [[(point["uids"], point["queries"]) for point in front["points"]] for front in fronts]
-    assert points[0] == points[1] != []
+    fronts = [member_uids(read_run(one), run_front(read_run(one))) for one in (killed, calm)]
+    assert fronts[0] == fronts[1] != []
 
 
 @pytest.mark.slow
@@ -116,12 +116,12 @@ def test_what_reads_a_run_reads_it_on_s3(
     assert listed["run"] == run and listed["name"] == "run" and listed["state"] == "finished"
     assert told("show", listed["run"])["trials"]["finished"] == 3
     assert told("compare", run)
-    assert main(["export", run, "--what", "study", "-o", str(tmp_path / "study.log")]) == 0
-    assert (tmp_path / "study.log").stat().st_size > 0
     student = killed.students(told("front", run)["points"][0]["uid"])
     assert read_safetensors(student / "weights.safetensors", killed.filesystem)
     with killed.filesystem.open_input_stream(str(killed.log)) as log:
         assert log.read().strip()
+    assert main(["export", run, "--what", "study", "-o", str(tmp_path / "study.log")]) == 0
+    assert (tmp_path / "study.log").stat().st_size > 0
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import zlib
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def test_the_newest_state_comes_back(tmp_path: Path) -> None:
 
 def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
     files(tmp_path).save(b"first", 1)
-    (tmp_path / "checkpoints" / "u00000" / f".state-2.pt.{os.getpid()}.tmp").mkdir()
+    temporary = f".state-2.pt.{socket.gethostname()}-{os.getpid()}.tmp"
+    (tmp_path / "checkpoints" / "u00000" / temporary).mkdir()
     with pytest.raises(StorageError, match="cannot write"):
         files(tmp_path).save(b"second", 2)
     assert files(tmp_path).load() == b"first"
@@ -166,7 +168,9 @@ def test_a_damaged_request_counts_as_none(tmp_path: Path) -> None:
 
 
 def test_a_request_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints" / "u00000" / f".request-0.npy.{os.getpid()}.tmp").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "u00000" / f".request-0.npy.{socket.gethostname()}-{os.getpid()}.tmp").mkdir(
+        parents=True
+    )
     with pytest.raises(StorageError, match=r"cannot write .*request-0\.npy"):
         files(tmp_path).keep_request(0, np.ones((2, 1, 8, 8), np.uint8))
 

@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -183,7 +184,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_visible(tmp_path):
     (name,) = (path.name for path in (tmp_path / "roomy" / "trials").iterdir())
     layout = RunLayout(tmp_path / "run")
     layout.trials.mkdir(parents=True)
-    (layout.trials / f".{name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+    (layout.trials / f".{name}.{socket.gethostname()}-{os.getpid()}.tmp").symlink_to("/dev/full")
     with pytest.raises(StorageError, match=rf"the disk is full: .*{name} was not"):
         RunWriter(layout).trial(trial(0))
     assert list(layout.trials.iterdir()) == []

@@ -15,7 +15,7 @@ SHOWN = 8
 class GoesOn:
     """A trial that goes on from its saved state: `reports` told, `queries` spent; both 0: from its start.
 
-    `answered` images beyond `queries` were charged already: the ledger answers them.
+    `answered` images beyond these were charged already: the ledger answers them.
     """
 
     uid: str
@@ -25,13 +25,9 @@ class GoesOn:
     budget: int
 
     def __str__(self) -> str:
-        if self.reports:
-            where = f"after report {self.reports}, at {self.queries:,} of {self.budget:,} queries"
-        else:
-            where = f"from its start, with {self.budget:,} queries to spend"
-        return f"{self.uid} goes on {where}" + (
-            f"; the ledger answers the first {self.answered:,} of the next ones" if self.answered else ""
-        )
+        where = f"after report {self.reports}" if self.reports else "from its start"
+        known = f"; the ledger answers the next {self.answered:,}" if self.answered else ""
+        return f"{self.uid} goes on {where}, at {self.queries:,} of {self.budget:,} queries{known}"
 
 
 @dataclass(frozen=True)

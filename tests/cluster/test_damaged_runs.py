@@ -1,4 +1,4 @@
-"""Each file of a run, damaged in each way, one at a time: the run goes on as if nothing was, or is refused."""
+"""Each file of a run, damaged in each way, one at a time: it goes on as if nothing was, or is refused."""
 
 import hashlib
 import json
@@ -104,6 +104,7 @@ def copied(layout: RunLayout, folder: Path) -> RunLayout:
 def outcome(layout: RunLayout) -> dict[str, Any]:
     """All that must be the same, whatever was damaged: trials, delivered students, charges."""
     snapshot = read_run(layout)
+    reports = snapshot.reports.drop_columns(["attempt", "seconds"])
     records = sorted(snapshot.records(), key=lambda record: record.uid)
     front = [records[row] for row in final_front(records, snapshot.manifest.goal).rows()]
     ledger = read_ledger(layout.ledger)
@@ -118,7 +119,7 @@ def outcome(layout: RunLayout) -> dict[str, Any]:
             (one.uid, one.status, one.queries, one.val_accuracy, one.weights_sha256) for one in records
         ],
         "front": [(one.uid, one.test_accuracy) for one in front],
-        "reports": snapshot.reports.drop_columns(["attempt", "seconds"]).to_pylist(),
+        "reports": sorted(reports.to_pylist(), key=lambda row: (row["uid"], row["step"])),
         "accounts": {uid: (one.charged, one.executed) for uid, one in accounts.items()},
     }
 

@@ -69,7 +69,7 @@ def test_the_json_object_has_all_of_it() -> None:
         (TrialStatus.STOPPED, [(0, 100), (2, 500)], "some of its reports are lost"),
         (TrialStatus.STOPPED, [(0, 100)], "its last reports are lost"),
         (TrialStatus.FINISHED, [], "its last reports are lost"),
-        (TrialStatus.FAILED, [], ""),
+        (TrialStatus.FAILED, [(0, 100)], "its last reports are lost"),
     ],
 )
 def test_reports_that_are_lost_are_seen(status: TrialStatus, steps: list[tuple[int, int]], told: str) -> None:

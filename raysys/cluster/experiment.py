@@ -44,14 +44,14 @@ def start_run(
     check_caps(caps, space, problems.held_out_queries(space, dataset))
     check_address(machine.address)
     claim(layout)
-    say(f"run {layout.root}")
+    say(f"run {layout.location}")
     if few := problems.few_held_out(space, dataset):
         say(few)
     manifest = problems.new_manifest(
         space,
         dataset,
         machine.data_root,
-        name=layout.root.name,
+        name=layout.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=search.seed,
         sampler=search.sampler,

@@ -61,7 +61,7 @@ def run_in_process(
     dataset = problems.read_dataset(space, task, machine.data_root)
     problems.check_teacher(space, dataset)
     claim(layout)
-    watcher.say(f"run {layout.root}")
+    watcher.say(f"run {layout.location}")
     if few := problems.few_held_out(space, dataset):
         watcher.say(few)
     if space.teacher.http is not None:
@@ -75,7 +75,7 @@ def run_in_process(
         space,
         dataset,
         machine.data_root,
-        name=layout.root.name,
+        name=layout.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=config.seed,
         sampler=NO_SAMPLER,

@@ -7,6 +7,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pyarrow.fs import LocalFileSystem
+
 from raysys.errors import ResumeError
 from raysys.store.layout import RunLayout
 
@@ -14,13 +16,16 @@ from raysys.store.layout import RunLayout
 @contextmanager
 def run_lock(layout: RunLayout) -> Iterator[None]:
     """Hold the run's lock. Raises ResumeError, naming the owner, while another process has it."""
+    if not isinstance(layout.filesystem, LocalFileSystem):
+        yield  # a URI has no lock that ends with its owner; the ledger keeps a second writer out
+        return
     with layout.lock.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             raise ResumeError(
-                f"another process works on {layout.root}",
+                f"another process works on {layout.location}",
                 f"its owner is {file.read().strip()}",
                 "wait, or end it",
             ) from None

@@ -167,7 +167,7 @@ def prepare(
 
 def kept(space: Space, task: Task, layout: RunLayout) -> KeptTeacher:
     """The run's own copy of its teacher."""
-    return KeptTeacher(str(layout.teacher), space.teacher, task)
+    return KeptTeacher(str(layout.teacher), space.teacher, task, layout.filesystem)
 
 
 def reopen(space: Space, dataset: Dataset, layout: RunLayout, card: TeacherCard, run_id: str) -> Problem:

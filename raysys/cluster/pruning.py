@@ -1,8 +1,10 @@
 """What is removed from disk as trials end, so that a long run does not fill it."""
 
-import shutil
-from collections.abc import Collection, Iterable
+import contextlib
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+
+from pyarrow.fs import FileSelector
 
 from raysys.records import TrialRecord, TrialStatus
 from raysys.store.layout import RunLayout
@@ -23,15 +25,22 @@ class Pruner:
 
         Their checkpoints go, but for those of failed trials: `--retry-failed` goes on from them.
         """
-        for record in records:
-            if not record.status.ended:
-                continue
-            if record.uid not in kept:
-                self._remove(self._layout.students(record.uid))
-            if record.status is not TrialStatus.FAILED:
-                self._remove(self._layout.checkpoints(record.uid))
+        unwanted = {folder for record in records for folder in self._unwanted(record, kept)} - self._gone
+        with contextlib.suppress(OSError):  # no longer writable: nothing depends on it
+            for folder in unwanted & self._present({folder.parent for folder in unwanted}):
+                self._layout.filesystem.delete_dir(str(folder))
+            self._gone |= unwanted
 
-    def _remove(self, folder: Path) -> None:
-        if folder not in self._gone:
-            shutil.rmtree(folder, ignore_errors=True)
-            self._gone.add(folder)
+    def _unwanted(self, record: TrialRecord, kept: Collection[str]) -> Iterator[Path]:
+        if not record.status.ended:
+            return
+        if record.uid not in kept:
+            yield self._layout.students(record.uid)
+        if record.status is not TrialStatus.FAILED:
+            yield self._layout.checkpoints(record.uid)
+
+    def _present(self, parents: Iterable[Path]) -> set[Path]:
+        """What lies in these folders. An object store tells that as fast as whether one of them is there."""
+        look = self._layout.filesystem.get_file_info
+        listings = (look(FileSelector(str(parent), allow_not_found=True)) for parent in parents)
+        return {Path(info.path) for infos in listings for info in infos}

@@ -21,6 +21,7 @@ from raysys.cluster.trial_files import TrialFiles
 from raysys.data.datasets import Dataset
 from raysys.distill.trial import Position, saved_position
 from raysys.errors import CorruptRunError, ResumeError, UsageError
+from raysys.files import read_bytes
 from raysys.fronts.front import final_front
 from raysys.models.classifiers import build_classifier
 from raysys.models.weights import load_safetensors, state_sha256
@@ -128,7 +129,7 @@ def _examine(layout: RunLayout, machine: Machine, wish: Wish) -> Resumable:
     goes_on = [one for one in records if not one.status.ended and one.uid not in again]
     ended = [one.status for one in records if one.status.ended]
     plan = ResumePlan(
-        run=str(layout.root),
+        run=layout.location,
         kept={status.value: ended.count(status) for status in TrialStatus if status in ended},
         goes_on=[_going_on(one, positions.get(one.uid), accounts) for one in goes_on],
         again=dict(sorted(again.items())),
@@ -149,9 +150,9 @@ def _examine(layout: RunLayout, machine: Machine, wish: Wish) -> Resumable:
 def _check_kind(layout: RunLayout, manifest: Manifest, records: Sequence[TrialRecord]) -> None:
     if manifest.sampler == NO_SAMPLER:
         raise ResumeError(
-            f"cannot resume {layout.root}: it is a single trial",
+            f"cannot resume {layout.location}: it is a single trial",
             "raysys trial makes a trial as a whole",
-            f"repeat it, in a run of its own: raysys trial --from {layout.root}:{records[0].uid}"
+            f"repeat it, in a run of its own: raysys trial --from {layout.location}:{records[0].uid}"
             if records
             else "make it again: raysys trial",
         )
@@ -162,19 +163,19 @@ def _same_space(layout: RunLayout, manifest: Manifest, wish: Wish) -> Space:
     space = from_json(manifest.space, wish.trust_program)
     if space.teacher.http is None and digest_of(manifest.space) != manifest.space_digest:  # a URL may move
         raise ResumeError(
-            f"cannot resume {layout.root}: its space is not the one that it began with",
+            f"cannot resume {layout.location}: its space is not the one that it began with",
             f"run.json names {manifest.space_digest[:12]}, it holds {digest_of(manifest.space)[:12]}",
             f"restore {layout.run_json} from a backup",
         )
     if wish.space is not None and (told := difference(manifest.space, to_json(wish.space))):
         raise ResumeError(
-            f"cannot resume {layout.root}: the search space changed",
+            f"cannot resume {layout.location}: the search space changed",
             "\n  ".join(told),
             "start a new run, or leave out --space: the run keeps its own",
         )
     if space.teacher.program is not None and not space.teacher.trusted:
         raise ResumeError(
-            f"cannot resume {layout.root}: its teacher is a program, which may run any code",
+            f"cannot resume {layout.location}: its teacher is a program, which may run any code",
             "a run folder cannot vouch for itself",
             "if the run is your own: --trust-program",
         )
@@ -189,7 +190,7 @@ def _same_data(
     dataset = problems.read_dataset(space, check_space(space), root)
     if dataset.sha256 != manifest.dataset["sha256"]:
         raise ResumeError(
-            f"cannot resume {layout.root}: the data set changed",
+            f"cannot resume {layout.location}: the data set changed",
             f"the run began with {manifest.dataset['name']} {manifest.dataset['sha256'][:12]},"
             f" {root} has {dataset.name} {dataset.sha256[:12]}",
             "name the folder it began with: --data-root DIR",
@@ -202,13 +203,13 @@ def _check_records(layout: RunLayout, manifest: Manifest, records: Sequence[Tria
     for number, record in enumerate(records):
         if record.uid != trial_uid(number):
             raise ResumeError(
-                f"cannot resume {layout.root}: the row of trial {trial_uid(number)} is lost",
+                f"cannot resume {layout.location}: the row of trial {trial_uid(number)} is lost",
                 f"the next one is {record.uid}: the search cannot be rebuilt",
                 f"restore {layout.trials} from a backup",
             )
         if record.config.seed != trial_seed(manifest.seed, number):
             raise ResumeError(
-                f"cannot resume {layout.root}: run.json and the trials are of different runs",
+                f"cannot resume {layout.location}: run.json and the trials are of different runs",
                 f"{record.uid} has a seed that the run's seed {manifest.seed} does not give it",
                 f"restore {layout.run_json} or {layout.trials} from a backup",
             )
@@ -253,7 +254,7 @@ def _check_ledger(
     if mismatches:
         more = [f"and {len(mismatches) - 3} more: raysys audit tells all"] if len(mismatches) > 3 else []
         raise ResumeError(
-            f"cannot resume {layout.root}: its ledger and its trials do not fit together",
+            f"cannot resume {layout.location}: its ledger and its trials do not fit together",
             "\n  ".join([*mismatches[:3], *more]),
             f"one of them was lost, cut or changed: restore {layout.ledger} or {layout.trials} from a backup;"
             " nothing was asked or written",
@@ -269,7 +270,7 @@ def _earlier(layout: RunLayout, manifest: Manifest) -> int:
         found = hashlib.sha256(stream.readall()).hexdigest()
     if manifest.warm_start_sha256 not in ("", found):
         raise ResumeError(
-            f"cannot resume {layout.root}: {layout.warm_start} is not the file that the search began with",
+            f"cannot resume {layout.location}: {layout.warm_start} is not what the search began with",
             f"its sha256 was {manifest.warm_start_sha256[:12]}, now it is {found[:12]}",
             "restore the file from a backup",
         )
@@ -296,18 +297,21 @@ def _same_teacher(
     restore = f"restore {layout.teacher}, or the server's model, or start a new run"
     if card is None:
         raise ResumeError(
-            f"cannot resume {layout.root}: its teacher was asked, but run.json does not name it", hint=restore
+            f"cannot resume {layout.location}: its teacher was asked, but run.json does not name it",
+            hint=restore,
         )
     problem = problems.reopen(space, dataset, layout, card, manifest.id)
     try:
         found = problem.teacher.sha256()
     except UsageError as error:
         raise ResumeError(
-            f"cannot resume {layout.root}: {error.what}", error.why, f"restore {layout.teacher} from a backup"
+            f"cannot resume {layout.location}: {error.what}",
+            error.why,
+            f"restore {layout.teacher} from a backup",
         ) from error
     if found != card.sha256:
         raise ResumeError(
-            f"cannot resume {layout.root}: the teacher changed",
+            f"cannot resume {layout.location}: the teacher changed",
             f"the run began with {card.sha256[:12]}, now it is {found[:12]}",
             restore,
         )
@@ -335,8 +339,8 @@ def _lost_student(layout: RunLayout, record: TrialRecord, task: Task) -> str:
     folder = layout.students(record.uid)
     student = build_classifier(record.config.student, task, seed=0)
     try:
-        load_safetensors(student, folder / "weights.safetensors")
-        config = json.loads((folder / "config.json").read_text())
+        load_safetensors(student, folder / "weights.safetensors", layout.filesystem)
+        config = json.loads(read_bytes(layout.filesystem, folder / "config.json") or b"")
     except (UsageError, OSError, ValueError):
         return "its student is missing or damaged"
     if record.weights_sha256 not in ("", state_sha256(student)):

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -22,6 +23,7 @@ from raysys.cluster.progress import ProgressPrinter, run_status
 from raysys.cluster.pruning import Pruner
 from raysys.cluster.ray_cluster import place, ray_session, resources
 from raysys.cluster.run_book import RunBook
+from raysys.cluster.run_log import run_log
 from raysys.cluster.signals import SoftStop
 from raysys.cluster.teacher import teacher_setup
 from raysys.cluster.trainable import TrialContext, trainable
@@ -71,8 +73,9 @@ class Session:
         """Run what is left of the problem that `prepare` gave, finish."""
         write_manifest(self._layout, self._manifest)  # more trials and larger caps are kept, whatever happens
         with (
+            run_log(self._layout, self._say) as self._log,
             RunWriter(self._layout) as writer,
-            ray_session(self._machine.address, self._layout.log),
+            ray_session(self._machine.address, self._log),
             SoftStop() as soft,
         ):
             book = RunBook(writer, records, time.monotonic)
@@ -106,7 +109,7 @@ class Session:
         return problem
 
     def _teacher(self, problem: Problem, gpus: float) -> tuple[Handle, EvalSet, EvalSet]:
-        setup = teacher_setup(self._space, problem, self._layout, self._manifest.caps, gpus)
+        setup = teacher_setup(self._space, problem, self._layout, self._manifest.caps, gpus, self._log)
         teacher = start_teacher(setup)
         oracle = ActorOracle(teacher, EVALUATION, problem.evaluation_queries)
         return teacher, *problems.ask_held_out(problem, oracle)
@@ -156,6 +159,7 @@ class Session:
         )
         _fit(
             self._layout,
+            self._log,
             self._trainable(problem, teacher, val),
             searcher,
             scheduler,
@@ -192,12 +196,12 @@ class Session:
         threads = problems.threads(self._space)
         gpu = "cuda" if each.gpus_per_trial else "cpu"  # the worker's, not this machine's
         images = problems.real_images(self._space, self._dataset)
-        context = TrialContext(str(self._layout.root), problem.task, val, teacher, threads, gpu, images)
+        context = TrialContext(self._layout, problem.task, val, teacher, threads, gpu, images)
         held = {"CPU": each.cpus_per_trial, "GPU": each.gpus_per_trial}
         return tune.with_resources(tune.with_parameters(trainable, context=context), held)
 
     def _progress(self, book: RunBook, problem: Problem) -> Callable[[bool], None]:
-        printer = ProgressPrinter(self._machine.progress, self._layout.root.name, time.monotonic)
+        printer = ProgressPrinter(self._machine.progress, self._layout.name, time.monotonic)
         manifest = self._manifest
         kept = sum(record.status.ended for record in book.records.values())
         worst = problem.evaluation_queries + manifest.trials * budget_range(self._space)[1]
@@ -239,6 +243,7 @@ class Session:
 
 def _fit(
     layout: RunLayout,
+    log: Path,
     trial: Any,
     searcher: TuneSearcher,
     scheduler: TuneScheduler | None,
@@ -261,6 +266,7 @@ def _fit(
         run_config=tune.RunConfig(
             name=f"session-{int(time.time())}",
             storage_path=str(layout.tune),
+            storage_filesystem=layout.filesystem,
             verbose=0,
             callbacks=[Recorder(book, progress, on_end, scheduler.reasons if scheduler else {})],
             stop=RunStopper(brakes.reason),
@@ -268,7 +274,7 @@ def _fit(
         ),
     )
     try:
-        with layout.log.open("a") as log, contextlib.redirect_stdout(log):
+        with log.open("a") as told, contextlib.redirect_stdout(told):
             tuner.fit()
     finally:
         progress(True)  # gives the terminal back

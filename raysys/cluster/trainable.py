@@ -21,7 +21,7 @@ from raysys.teacher.actor import ActorOracle, Handle
 class TrialContext:
     """What every trial of a run gets; `images`, real ones, only where the method needs them."""
 
-    root: str
+    layout: RunLayout
     task: Task
     val: EvalSet
     teacher: Handle
@@ -45,7 +45,7 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
             context.task,
             lambda uid, budget: ActorOracle(context.teacher, uid, budget),
             context.val,
-            RunLayout.open(context.root),
+            context.layout,
             outbox.add,
             time.monotonic,
             context.device,

@@ -12,10 +12,10 @@ from pyarrow.fs import FileSelector
 from torch import nn
 
 from raysys.distill.trial import Position, saved_position
+from raysys.files import read_bytes, write_atomic
 from raysys.models.weights import save_safetensors, state_sha256
 from raysys.oracle import Images, Response
 from raysys.records import TrialConfig
-from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
 from raysys.store.pairs import join_parts, keep_part
 
@@ -30,7 +30,7 @@ _STATE, _REQUEST = "state-{}.pt", "request-{}.npy"
 
 
 class TrialFiles:
-    """The files of one trial, on the machine where it runs. A `distill.trial.Keeper`.
+    """The files of one trial, wherever the run lies. A `distill.trial.Keeper`.
 
     States and requests end with a checksum that is seeded with their name: one that was swapped with another
     trial's is damaged. The two newest states are kept, and the requests that the older one may make again.
@@ -99,10 +99,10 @@ class TrialFiles:
     def save_student(self, student: nn.Module, config: TrialConfig) -> str:
         """Keep the student with its config and what it paid for; returns the sha256 of its weights."""
         folder = self._layout.students(self._uid)
-        folder.mkdir(parents=True, exist_ok=True)
         digest = state_sha256(student)
         self._write(folder / "config.json", json.dumps(asdict(config), indent=2).encode())
-        save_safetensors(student, folder / "weights.safetensors", {"uid": self._uid, "sha256": digest})
+        metadata = {"uid": self._uid, "sha256": digest}
+        save_safetensors(student, folder / "weights.safetensors", metadata, self._layout.filesystem)
         join_parts(self._layout, self._uid)
         return digest
 
@@ -111,7 +111,7 @@ class TrialFiles:
 
     def _read(self, name: str, sequence: int) -> bytes | None:
         """What was sealed; None where there is nothing, or it is damaged."""
-        data = self._content(name.format(sequence))
+        data = read_bytes(self._layout.filesystem, self._folder / name.format(sequence)) or b""
         body = data[:-CRC_BYTES]
         return body if body and data[-CRC_BYTES:] == self._checksum(name, sequence, body) else None
 
@@ -121,19 +121,11 @@ class TrialFiles:
 
     def _old_state(self, damaged: list[str]) -> bytes | None:
         """The state that schema 1 kept: a checksum without a seed, then the body."""
-        data = self._content("state.pt")
+        data = read_bytes(self._layout.filesystem, self._folder / "state.pt") or b""
         if data and data[:CRC_BYTES] != zlib.crc32(data[CRC_BYTES:]).to_bytes(CRC_BYTES):
             damaged.append("state.pt")
             return None
         return data[CRC_BYTES:] or None
-
-    def _content(self, name: str) -> bytes:
-        try:
-            with self._layout.filesystem.open_input_stream(str(self._folder / name)) as stream:
-                content: bytes = stream.readall()
-        except FileNotFoundError:
-            return b""
-        return content
 
     def _sequences(self, name: str) -> list[int]:
         """The numbers of the files of that name, rising."""

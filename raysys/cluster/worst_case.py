@@ -65,7 +65,7 @@ def worst_case(
     return WorstCase(queries, held_out, cost, each, max(known, default=None), len(paces))
 
 
-def trials_like(storage: Path, space: Space) -> list[TrialRecord]:
+def trials_like(storage: str | Path, space: Space) -> list[TrialRecord]:
     """Trials in the latest runs of `storage` with the space's data set, method, response and student.
 
     What cannot be read is passed over; a storage that does not exist has none.

@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raysys import __version__
 from raysys.errors import CorruptRunError
+from raysys.files import write_atomic
 from raysys.fronts.goal import Goal
 from raysys.fronts.hypervolume import Reference
 from raysys.fronts.objectives import ACCURACY, QUERIES, Objective
 from raysys.records import TeacherCard
-from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
 
 SCHEMA_VERSION = 2
@@ -162,7 +162,7 @@ def newest_manifest(layout: RunLayout) -> tuple[Manifest, str]:
         return current.manifest, ""
     if current == before == _MISSING:
         raise CorruptRunError(
-            f"{layout.root} is no run", "it has no run.json", "raysys ls STORAGE lists the runs"
+            f"{layout.location} is no run", "it has no run.json", "raysys ls STORAGE lists the runs"
         )
     raise CorruptRunError(
         f"cannot read {layout.run_json}",

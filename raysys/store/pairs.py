@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysys.errors import CorruptRunError
+from raysys.files import write_atomic
 from raysys.oracle import Images, Response
-from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
 from raysys.store.parts import Parts, number_of
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import FileInfo, FileSelector, FileSystem
 
-from raysys.store.files import write_atomic
+from raysys.files import write_atomic
 from raysys.store.schema import LATER, concat
 
 _NAME = re.compile(r"part-(\d{8,})(?:-(\d{8,})-([0-9a-f]{8}))?\.parquet")

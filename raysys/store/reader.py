@@ -19,7 +19,7 @@ from raysys.store.schema import REPORTS, TRIALS, trial_record
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run at one moment.
+    """A run at one moment; `path` is its location, as commands take it.
 
     `trials` has one row a trial, in the order in which they got their present status: those that ended, in
     the order of their ends. `reports` has one row a (trial, step), grouped by trial, by rising step.
@@ -28,6 +28,7 @@ class Snapshot:
     written (UTC).
     """
 
+    name: str
     path: str
     manifest: Manifest
     trials: pa.Table
@@ -35,11 +36,6 @@ class Snapshot:
     skipped: int
     updated: datetime
     damaged: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The run's name: its folder."""
-        return Path(self.path).name
 
     def records(self) -> list[TrialRecord]:
         """The trials as records, in the table's order."""
@@ -87,7 +83,8 @@ def read_run(path: str | Path | RunLayout) -> Snapshot:
     # Trials first: a trial's end is written after its reports, so none of a finished trial can be missing.
     trials, reports = trials_of(layout).read(), reports_of(layout).read()
     return Snapshot(
-        path=str(layout.root),
+        name=layout.name,
+        path=layout.location,
         manifest=manifest,
         trials=latest_trials(trials.table),
         reports=latest_reports(reports.table),

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysys.errors import CorruptRunError
+from raysys.files import write_atomic
 from raysys.records import TrialRecord
-from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
 from raysys.store.schema import TRIALS, trial_record, trials_table
 

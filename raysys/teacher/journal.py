@@ -22,7 +22,8 @@ from raysys.errors import CorruptRunError
 from raysys.oracle import Response
 from raysys.records import Account
 from raysys.teacher.ledger import Charge, Ledger, RequestKey
-from raysys.teacher.log import FILE, LocalLog, Log, SegmentLog, file_lines, segment_lines, storage_error
+from raysys.teacher.log import FILE, LocalLog, Log, file_lines, storage_error
+from raysys.teacher.segment_log import SegmentLog, segment_lines
 
 Event = dict[str, Any]
 
@@ -35,12 +36,18 @@ class Journal:
         self._clock = clock
 
     def replay(self, ledger: Ledger) -> None:
-        """Bring `ledger` up to date and cut off a torn tail. Call once, first. Raises CorruptRunError."""
+        """Bring `ledger` up to date and cut off a torn tail. Call once, first.
+
+        Raises CorruptRunError, StorageError.
+        """
         size = 0
         for event, line in _events(self._log.lines(), self._log.name):
             apply(ledger, event)
             size += len(line)
-        self._log.cut(size)
+        try:
+            self._log.cut(size)
+        except OSError as error:
+            raise storage_error(self._log.name, error) from error
 
     def append_open(self, uid: str, budget: int, epoch: int) -> None:
         """Record that an account was opened, or begins its next epoch."""

@@ -69,7 +69,7 @@ REFUSED = [
     (["--space", "digits", "--time", "soon"], 2, ["--time soon", "30m"]),
     (["--space", "digits", "--max-failures", "130%"], 2, ["--max-failures 130%"]),
     (["--space", "digits", "--name", "../up"], 2, ["'../up'", "letters"]),
-    (["--space", "digits", "--storage", "s3://bucket/runs"], 2, ["s3://", "--storage DIR"]),
+    (["--space", "digits", "--storage", "s4://bucket/runs"], 2, ["s4://", "s3://BUCKET/PATH"]),
     (["--space", "digits", "--address", "127.0.0.1:1"], 6, ["no Ray cluster at 127.0.0.1:1"]),
     (["--space", "digits", "--extend", "3"], 2, ["--resume"]),
     (["--space", "digits", "--trust-program"], 2, ["--trust-program", "--resume"]),

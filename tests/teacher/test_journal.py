@@ -61,8 +61,11 @@ except Exception as error:
 full = [account.charged for account in service.accounts().values()]
 exact = accounts() == service.accounts()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-epoch = service.open("c", 100)
-replies = service.serve([Request("a", 0, 1, images), Request("c", epoch, 0, images)])
+if filesystem is not None:  # an object store may have kept what failed: look
+    journal = open_journal(folder, filesystem)
+    service = TeacherService(Teacher(), Task("digits", (1, 8, 8), 10, False), "hard", journal)
+service.open("c", 100)
+replies = service.serve([Request("a", 0, 1, images), Request("c", 0, 0, images)])
 labels = [reply.labels.tolist() for reply in replies]
 exact = exact and accounts() == service.accounts()
 after = {uid: account.charged for uid, account in accounts().items()}

@@ -201,9 +201,10 @@ def test_a_killed_run_whose_tables_lost_a_part_ends_alike(made: Made, tmp_path: 
         if run is not None and (kind := kind_of(run)) not in seen:
             seen.add(kind)
             go_on(layout, run)
-            # That a trial was stopped stands in its row only. Without it, it is judged anew.
-            judged_anew = "stopped" not in run.plan.kept and LAGS not in run.plan.again
-            assert without(outcome(layout), judged_anew) == without(made.ends, judged_anew), part
+            # That a trial was stopped or failed stands in its row only: without it, the trial goes on.
+            ended = {"stopped": LAGS, "failed": FAILS}
+            on = {uid for status, uid in ended.items() if status not in run.plan.kept} - set(run.plan.again)
+            assert without(outcome(layout), on) == without(made.ends, on), part
         shutil.rmtree(layout.root)
     assert seen
     assert not refused, "each trial has several rows"
@@ -222,14 +223,13 @@ def examined(layout: RunLayout, machine: Machine, named: set[Path]) -> Resumable
         assert tree(layout.root) == before, "nothing is written"
 
 
-def without(ends: dict[str, Any], judged_anew: bool) -> dict[str, Any]:
-    if not judged_anew:
-        return ends
+def without(ends: dict[str, Any], uids: set[str]) -> dict[str, Any]:
+    """How a run ended, but for these trials."""
     return {
-        **ends,
-        "trials": [trial for trial in ends["trials"] if trial[0] != LAGS],
-        "reports": [row for row in ends["reports"] if row["uid"] != LAGS],
-        "accounts": {uid: account for uid, account in ends["accounts"].items() if uid != LAGS},
+        "trials": [trial for trial in ends["trials"] if trial[0] not in uids],
+        "front": [point for point in ends["front"] if point[0] not in uids],
+        "reports": [row for row in ends["reports"] if row["uid"] not in uids],
+        "accounts": {uid: account for uid, account in ends["accounts"].items() if uid not in uids},
     }
 
 

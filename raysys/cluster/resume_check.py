@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pyarrow.fs import FileSelector
+
 from raysys.cluster import problem as problems
 from raysys.cluster.caps import run_caps
 from raysys.cluster.code import changed_code, versions
@@ -17,7 +19,7 @@ from raysys.cluster.problem import Problem
 from raysys.cluster.resume_plan import GoesOn, ResumePlan, lost_reports
 from raysys.cluster.trial_files import TrialFiles
 from raysys.data.datasets import Dataset
-from raysys.distill.trial import Position
+from raysys.distill.trial import Position, saved_position
 from raysys.errors import CorruptRunError, ResumeError, StorageError, UsageError
 from raysys.files import read_bytes
 from raysys.fronts.front import final_front
@@ -119,15 +121,19 @@ def _examine(layout: RunLayout, machine: Machine, wish: Wish) -> Resumable:
     )
     if wish.retry_failed:
         records = [_reopened(one) if one.status is TrialStatus.FAILED else one for one in records]
-    again = _to_do_again(layout, snapshot, records, dataset.task, manifest)
+    lost = _lost_reports(snapshot, [one for one in records if one.status.ended])
+    failed = [one.uid for one in records if one.status is TrialStatus.FAILED and one.uid in lost]
+    again = {uid: why for uid, why in lost.items() if uid not in failed}
+    again |= _lost_students(layout, records, dataset.task, manifest)
     records = [_reopened(one) if one.uid in again else one for one in records]
+    kept_failed = [f"{uid} failed and stays so, though {lost[uid]}" for uid in failed]
     goes_on = [one for one in records if not one.status.ended and one.uid not in again]
     ended = [one.status for one in records if one.status.ended]
     plan = ResumePlan(
         run=layout.location,
         kept={status.value: ended.count(status) for status in TrialStatus if status in ended},
         goes_on=[_going_on(one, positions.get(one.uid), accounts) for one in goes_on],
-        again=again,
+        again=dict(sorted(again.items())),
         to_start=max(0, resumed.trials - len(records)),
         charged=sum(account.charged for account in accounts.values()),
         executed=sum(account.executed for account in accounts.values()),
@@ -136,7 +142,7 @@ def _examine(layout: RunLayout, machine: Machine, wish: Wish) -> Resumable:
         search=len(records),
         earlier=earlier,
         milestones=sum(snapshot.reports["milestone"].to_pylist()) if manifest.milestones else 0,
-        fallbacks=[*([instead] if instead else []), *_fallbacks(layout, snapshot), *damaged],
+        fallbacks=[*([instead] if instead else []), *_fallbacks(layout, snapshot), *damaged, *kept_failed],
         changed=[*changed_code(manifest, source_sha256(), versions()), *_wishes(manifest, resumed, wish)],
     )
     return Resumable(plan, resumed, records, space, dataset, problem)
@@ -213,14 +219,16 @@ def _check_records(layout: RunLayout, manifest: Manifest, records: Sequence[Tria
 def _saved(layout: RunLayout, records: Sequence[TrialRecord]) -> tuple[dict[str, Position], list[str]]:
     """Where the saved states of trials stand, and which ones are damaged. Raises CorruptRunError."""
     positions, damaged = {}, []
-    for record in records:
-        files = TrialFiles(layout, record.uid)
-        if (position := files.position()) is not None:
-            positions[record.uid] = position
-        for name in files.newest()[1]:
-            instead = "the one before it" if position else "the ledger's answers"
-            path = layout.checkpoints(record.uid).relative_to(layout.root) / name
-            damaged.append(f"{path} is damaged: {instead} stands in for it")
+    listed = layout.filesystem.get_file_info(
+        FileSelector(str(layout.root / "checkpoints"), allow_not_found=True)
+    )
+    folders = {info.base_name for info in listed}  # most trials have none left
+    for uid in (record.uid for record in records if record.uid in folders):
+        state, unread = TrialFiles(layout, uid).newest()
+        if state is not None:
+            positions[uid] = saved_position(state)
+        instead = "the ledger's answers stand in" if state is None else "the one before it stands in"
+        damaged += [f"checkpoints/{uid}/{name} is damaged: {instead} for it" for name in unread]
     return positions, damaged
 
 
@@ -262,7 +270,7 @@ def _earlier(layout: RunLayout, manifest: Manifest) -> int:
     found = hashlib.sha256(read_bytes(layout.filesystem, layout.warm_start) or b"").hexdigest()
     if manifest.warm_start_sha256 not in ("", found):
         raise ResumeError(
-            f"cannot resume {layout.location}: {layout.warm_start} is another file than at the start",
+            f"cannot resume {layout.location}: {layout.warm_start} is not what the search began with",
             f"its sha256 was {manifest.warm_start_sha256[:12]}, now it is {found[:12]}",
             "restore the file from a backup",
         )
@@ -310,19 +318,20 @@ def _same_teacher(
     return problem
 
 
-def _to_do_again(
-    layout: RunLayout, snapshot: Snapshot, records: Sequence[TrialRecord], task: Task, manifest: Manifest
-) -> dict[str, str]:
-    """By uid, why trials that ended are made again: what is lost of them, the ledger can give back."""
+def _lost_reports(snapshot: Snapshot, ended: Sequence[TrialRecord]) -> dict[str, str]:
+    """By uid, what is lost of the reports of trials that ended."""
     steps: dict[str, list[tuple[int, int]]] = {}
     for row in snapshot.reports.select(["uid", "step", "queries"]).to_pylist():
         steps.setdefault(row["uid"], []).append((row["step"], row["queries"]))
-    ended = [record for record in records if record.status.ended]
-    again = {record.uid: why for record in ended if (why := lost_reports(record, steps.get(record.uid, [])))}
-    for row in final_front(records, manifest.goal).rows():
-        if why := _lost_student(layout, records[row], task):
-            again[records[row].uid] = why
-    return dict(sorted(again.items()))
+    return {record.uid: why for record in ended if (why := lost_reports(record, steps.get(record.uid, [])))}
+
+
+def _lost_students(
+    layout: RunLayout, records: Sequence[TrialRecord], task: Task, manifest: Manifest
+) -> dict[str, str]:
+    """By uid, why students of the front so far cannot be delivered."""
+    front = [records[row] for row in final_front(records, manifest.goal).rows()]
+    return {record.uid: why for record in front if (why := _lost_student(layout, record, task))}
 
 
 def _lost_student(layout: RunLayout, record: TrialRecord, task: Task) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from raysys.cluster.caps import told
-from raysys.records import TrialRecord, TrialStatus
+from raysys.records import TrialRecord
 
 SHOWN = 8
 """Trials that are told of one by one; of more, only how many they are."""
@@ -15,7 +15,7 @@ SHOWN = 8
 class GoesOn:
     """A trial that goes on from its saved state: `reports` told, `queries` spent; both 0: from its start.
 
-    `answered` images beyond `queries` were charged already: the ledger answers them.
+    `answered` images beyond these were charged already: the ledger answers them.
     """
 
     uid: str
@@ -25,13 +25,9 @@ class GoesOn:
     budget: int
 
     def __str__(self) -> str:
-        if self.reports:
-            where = f"after report {self.reports}, at {self.queries:,} of {self.budget:,} queries"
-        else:
-            where = f"from its start, with {self.budget:,} queries to spend"
-        return f"{self.uid} goes on {where}" + (
-            f"; the ledger answers the first {self.answered:,} of the next ones" if self.answered else ""
-        )
+        where = f"after report {self.reports}" if self.reports else "from its start"
+        known = f"; the ledger answers the next {self.answered:,}" if self.answered else ""
+        return f"{self.uid} goes on {where}, at {self.queries:,} of {self.budget:,} queries{known}"
 
 
 @dataclass(frozen=True)
@@ -101,12 +97,10 @@ def _few(lines: Sequence[str], what: str) -> Iterator[str]:
 def lost_reports(record: TrialRecord, steps: Sequence[tuple[int, int]]) -> str:
     """Why the reports of a trial that ended are not all there; empty when they are.
 
-    `steps` are (step, queries) of its reports, by rising step. A failed trial may end beyond its last report.
+    `steps` are (step, queries) of its reports, by rising step.
     """
-    if record.status is TrialStatus.FAILED:
-        return ""
     if [step for step, _ in steps] != list(range(len(steps))):
         return "some of its reports are lost"
-    if not steps or steps[-1][1] != record.queries:
+    if (steps[-1][1] if steps else 0) != record.queries:
         return "its last reports are lost"
     return ""

@@ -111,7 +111,7 @@ class TrialFiles:
 
     def _read(self, name: str, sequence: int) -> bytes | None:
         """What was sealed; None where there is nothing, or it is damaged."""
-        data = self._content(name.format(sequence))
+        data = read_bytes(self._layout.filesystem, self._folder / name.format(sequence)) or b""
         body = data[:-CRC_BYTES]
         return body if body and data[-CRC_BYTES:] == self._checksum(name, sequence, body) else None
 
@@ -121,14 +121,11 @@ class TrialFiles:
 
     def _old_state(self, damaged: list[str]) -> bytes | None:
         """The state that schema 1 kept: a checksum without a seed, then the body."""
-        data = self._content("state.pt")
+        data = read_bytes(self._layout.filesystem, self._folder / "state.pt") or b""
         if data and data[:CRC_BYTES] != zlib.crc32(data[CRC_BYTES:]).to_bytes(CRC_BYTES):
             damaged.append("state.pt")
             return None
         return data[CRC_BYTES:] or None
-
-    def _content(self, name: str) -> bytes:
-        return read_bytes(self._layout.filesystem, self._folder / name) or b""
 
     def _sequences(self, name: str) -> list[int]:
         """The numbers of the files of that name, rising."""

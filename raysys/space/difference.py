@@ -1,6 +1,5 @@
 """How two spaces differ, key by key, for a person."""
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,8 +7,8 @@ from raysys.space.load import UNDECIDING
 
 SHOWN = 8
 """Keys that are told of in a line."""
-LONG = 60
-"""Characters of a value that are told."""
+LONG = 120
+"""Longer values are not told: only that they differ."""
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -20,9 +19,9 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """
     before, after = _flat(old), _flat(new)
     removed = [key for key in before if key not in after]
-    added = [f"{key} {_told(after[key])}" for key in after if key not in before]
+    added = [_pair(key, _told(after[key])) for key in after if key not in before]
     changed = [
-        f"{key} {_told(before[key])} -> {_told(after[key])}"
+        _pair(key, f"{_told(before[key])} -> {_told(after[key])}")
         for key in before
         if key in after and before[key] != after[key]
     ]
@@ -41,15 +40,19 @@ def _flat(space: Mapping[str, Any]) -> dict[str, Any]:
     return {**flat, **space.get("options", {}), **space.get("parameters", {})}
 
 
+def _pair(key: str, value: str) -> str:
+    return f"{key} {value}" if len(value) <= LONG else key
+
+
 def _listed(keys: list[str]) -> str:
     more = f", and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
     return ", ".join(keys[:SHOWN]) + more
 
 
 def _told(value: Any) -> str:
-    """A range as [low, high], a choice as {a, b}, anything else as it is, unless that is long."""
+    """A range as [low, high], a choice as {a, b}, anything else as it is."""
     if not isinstance(value, Mapping) or "type" not in value:
-        return textwrap.shorten(str(value), LONG, placeholder=" ...")
+        return str(value)
     more = "".join(f" {key}={value[key]}" for key in ("option", "when") if value.get(key))
     if value["type"] == "categorical":
         return f"{{{', '.join(map(str, value['choices']))}}}{more}"

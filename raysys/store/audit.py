@@ -208,12 +208,14 @@ def _foreign(evidence: Evidence, statuses: Mapping[str, str]) -> list[str]:
 
 
 def _total(snapshot: Snapshot, charged: int, executed: int) -> list[str]:
-    """The manifest's total (exact once the run has ended) and the run's caps against the ledger."""
+    """The manifest's total (exact once the run has ended, else of an earlier end) and the caps."""
     found = []
     manifest = snapshot.manifest
     cap = manifest.caps.get("queries")
     if manifest.state in (RunState.FINISHED, RunState.CAPPED) and manifest.charged != charged:
         found.append(f"run.json says {manifest.charged} queries in total, the ledger {charged}")
+    elif manifest.charged > charged:
+        found.append(f"run.json says {manifest.charged} queries or more in total, the ledger {charged}")
     if cap is not None and charged > cap:
         found.append(f"the run was charged {charged} queries, over its cap of {int(cap)}")
     cost = manifest.caps.get("cost")

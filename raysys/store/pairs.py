@@ -56,7 +56,7 @@ def join_parts(layout: RunLayout, uid: str) -> None:
 
     def write(stream: pa.NativeFile) -> None:
         waiting: list[pa.Table] = []
-        with pq.ParquetWriter(stream, schema) as writer:
+        with pq.ParquetWriter(stream, schema, write_page_checksum=True) as writer:
             for info in parts:
                 with _open(layout, info.path) as file:
                     waiting.append(file.read())
@@ -135,4 +135,4 @@ def _read(file: pq.ParquetFile) -> tuple[Images, Response]:
 @contextmanager
 def _open(layout: RunLayout, path: str) -> Iterator[pq.ParquetFile]:
     with layout.filesystem.open_input_file(path) as stream:
-        yield pq.ParquetFile(stream)
+        yield pq.ParquetFile(stream, page_checksum_verification=True)

@@ -133,7 +133,7 @@ def apply(ledger: Ledger, event: Event) -> None:
 
 
 def _events(lines: Iterable[bytes], name: str) -> Iterator[tuple[Event, bytes]]:
-    """Each good event with its line, but a torn last one. Raises CorruptRunError if another is damaged."""
+    """Each good event with its line; without a torn last one. Raises CorruptRunError if one is damaged."""
     end = 0
     torn: int | None = None
     for line in lines:

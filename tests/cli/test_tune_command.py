@@ -73,12 +73,13 @@ REFUSED = [
     (["--space", "digits", "--address", "127.0.0.1:1"], 6, ["no Ray cluster at 127.0.0.1:1"]),
     (["--space", "digits", "--extend", "3"], 2, ["--resume"]),
     (["--space", "digits", "--trust-program"], 2, ["--trust-program", "--resume"]),
-    (["--resume", "runs/x", "--space", "digits"], 2, ["--space", "--resume"]),
+    (["--resume", "runs/x", "--space", "digits", "--seed", "1"], 2, ["--seed", "--resume"]),
     (
         ["--resume", "runs/x", "--dry-run", "-s", "lr=1", "--seed", "0"],
         2,
-        ["--seed, --set, --dry-run", "--resume"],
+        ["--seed, --set", "--space checks"],
     ),
+    (["--resume", "runs/x", "--dry-run"], 5, ["cannot resume", "no run.json"]),
     (["--resume", "runs/x"], 5, ["cannot resume", "no run.json"]),
     (
         ["--space", "mnist", "--data-root", "nowhere"],

@@ -113,6 +113,9 @@ def test_missing_and_damaged_pairs_are_told(tmp_path: Path) -> None:
     keep(layout, *pairs(9), [9])
     join_parts(layout, UID)
     whole = layout.pairs(UID).read_bytes()
+    layout.pairs(UID).write_bytes(whole[:90] + bytes([whole[90] ^ 1]) + whole[91:])
+    with pytest.raises(CorruptRunError, match=r"cannot read .*pairs\.parquet"):
+        read_pairs(layout, UID)
     layout.pairs(UID).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CorruptRunError, match=r"cannot read .*pairs\.parquet"):
         read_pairs(layout, UID)

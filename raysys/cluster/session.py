@@ -269,7 +269,7 @@ def _fit(
     progress: Callable[..., None],
     on_end: Callable[[str], object],
 ) -> None:
-    """Let Tune run the trials; whatever it prints goes to the run's log."""
+    """Let Tune run the trials."""
     tuner = tune.Tuner(
         trial,
         tune_config=tune.TuneConfig(
@@ -289,7 +289,6 @@ def _fit(
         ),
     )
     try:
-        with layout.log.open("a") as log, contextlib.redirect_stdout(log):
-            tuner.fit()
+        tuner.fit()
     finally:
         progress(True)  # gives the terminal back

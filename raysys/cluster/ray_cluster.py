@@ -39,9 +39,9 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def ray_session(address: str, log: str | Path) -> Iterator[None]:
-    """Ray at `address` (`local` starts one for this process); what they and this driver have to say goes to `log`.
+    """Ray at `address` (`local` starts one for this process).
 
-    A cluster that is joined gets this raysys for its workers, whatever is installed there. Raises
+    What Ray and this driver have to say goes to `log`, also what Ray prints. A cluster that is joined gets this raysys for its workers, whatever is installed there. Raises
     UnreachableError.
     """
     for name, value in ENVIRONMENT.items():
@@ -63,10 +63,12 @@ def ray_session(address: str, log: str | Path) -> Iterator[None]:
     own.addHandler(handler)
     own.setLevel(min(own.getEffectiveLevel(), logging.INFO))
     try:
-        with redirect_stdout(handler.stream):  # Ray prints what befalls its nodes
-            yield
+        with redirect_stdout(handler.stream):  # Ray prints what befalls its nodes, some of it at the end
+            try:
+                yield
+            finally:
+                ray.shutdown()
     finally:
-        ray.shutdown()
         told.handlers = []
         own.removeHandler(handler)
         own.setLevel(level)

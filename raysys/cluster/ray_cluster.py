@@ -41,8 +41,8 @@ _log = logging.getLogger(__name__)
 def ray_session(address: str, log: str | Path) -> Iterator[None]:
     """Ray at `address` (`local` starts one for this process).
 
-    What Ray and this driver have to say goes to `log`, also what Ray prints. A cluster that is joined gets this raysys for its workers, whatever is installed there. Raises
-    UnreachableError.
+    What Ray and this driver have to say goes to `log`, also what Ray prints. A cluster that is joined gets
+    this raysys for its workers, whatever is installed there. Raises UnreachableError.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ray_clusters import RayCluster
-from shell_runs import PATIENCE_S, Shell, wait_for_charges
+from shell_runs import PATIENCE_S, Shell, charged_by_trials, wait_for_charges
 
 from raysys.errors import CorruptRunError
 from raysys.records import TrialStatus
@@ -72,7 +72,8 @@ def test_a_run_waits_for_nodes_and_takes_those_that_join(tmp_path: Path) -> None
     with RayCluster(1) as cluster:
         shell, run = Shell(tmp_path, cluster.environment), tmp_path / "runs" / "run"
         where = ["--address", cluster.address, "--name", "run"]
-        process = shell.start("tune", *SPACE, *LONG, "--trials", "5", *where)
+        longer = ["-s", "query_budget=1200", "-s", "epochs=60"]
+        process = shell.start("tune", *SPACE, *LONG, *longer, "--trials", "4", *where)
         wait_for_charges(process, run, 100)
         assert running(run) == 1
         log = run / "raysys.log"
@@ -80,11 +81,11 @@ def test_a_run_waits_for_nodes_and_takes_those_that_join(tmp_path: Path) -> None
             cluster.kill()
             until(process, lambda: log.read_text().count(" 0 trials fit on 1 nodes") == lost)  # noqa: B023
             cluster.add()
-            wait_for_charges(process, run, 100 + 100 * lost)
+            wait_for_charges(process, run, charged_by_trials(run) + 60)
         cluster.add()
         until(process, lambda: running(run) == 2)
         done(process)
-        check(shell, run, 5)
+        check(shell, run, 4)
 
 
 @pytest.mark.cluster

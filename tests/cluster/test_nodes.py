@@ -73,7 +73,7 @@ def test_a_run_waits_for_nodes_and_takes_those_that_join(tmp_path: Path) -> None
         shell, run = Shell(tmp_path, cluster.environment), tmp_path / "runs" / "run"
         where = ["--address", cluster.address, "--name", "run"]
         longer = ["-s", "query_budget=1200", "-s", "epochs=60"]
-        process = shell.start("tune", *SPACE, *LONG, *longer, "--trials", "4", *where)
+        process = shell.start("tune", *SPACE, *LONG, *longer, "--trials", "3", *where)
         wait_for_charges(process, run, 100)
         assert running(run) == 1
         log = run / "raysys.log"
@@ -85,7 +85,7 @@ def test_a_run_waits_for_nodes_and_takes_those_that_join(tmp_path: Path) -> None
         cluster.add()
         until(process, lambda: running(run) == 2)
         done(process)
-        check(shell, run, 4)
+        check(shell, run, 3)
 
 
 @pytest.mark.cluster

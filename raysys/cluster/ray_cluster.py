@@ -23,7 +23,7 @@ ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "10",
 }
 
-CODE = {"py_modules": [str(Path(raysys.__file__).parent)], "excludes": ["**/__pycache__/**"]}
+CODE = {"py_modules": [str(Path(raysys.__file__).parent)]}
 """What Ray brings to the workers of a cluster that is joined."""
 
 TEACHER_GPUS = 0.1
@@ -110,8 +110,8 @@ def teacher_gpus(each: Resources, there: Sequence[Node], networks: int) -> float
 
     They work on the CPU where trials do, or where a trial needs every GPU.
     """
-    on_gpu = bool(each.gpus_per_trial and networks and fits(each, there, TEACHER_GPUS * networks))
-    return TEACHER_GPUS if on_gpu else 0.0
+    on_gpus = each.gpus_per_trial and fits(each, there, TEACHER_GPUS * networks)
+    return TEACHER_GPUS if on_gpus and networks else 0.0
 
 
 class Places:

@@ -46,9 +46,9 @@ class RayCluster:
         for _ in range(nodes):
             self.add()
 
-    def add(self) -> None:
-        """Another node of one CPU joins."""
-        assert self._tell("add") == "added"
+    def add(self, cpus: int = 1, gpus: int = 0) -> None:
+        """Another node joins; Ray believes in its GPUs."""
+        assert self._tell(f"add {cpus} {gpus}") == "added"
 
     def kill(self) -> None:
         """The newest node and all its processes are gone at once, as a machine that is taken away."""
@@ -86,8 +86,8 @@ def serve(folder: str) -> None:
     cluster: Any = Cluster()
     nodes: list[Any] = []
     for order in sys.stdin:
-        match order.strip():
-            case "head":
+        match order.split():
+            case ["head"]:
                 cluster.add_node(
                     num_cpus=0,
                     object_store_memory=STORE,
@@ -96,8 +96,9 @@ def serve(folder: str) -> None:
                     temp_dir=folder,
                 )
                 answer = cluster.address
-            case "add":
-                nodes.append(cluster.add_node(num_cpus=1, object_store_memory=STORE))
+            case ["add", cpus, gpus]:
+                has = {"num_cpus": int(cpus), "num_gpus": int(gpus)}
+                nodes.append(cluster.add_node(**has, object_store_memory=STORE))
                 answer = "added"
             case _:
                 answer = nodes.pop().all_processes["raylet"][0].process.pid

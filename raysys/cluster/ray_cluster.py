@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import ray
@@ -24,7 +24,7 @@ ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "10",
 }
 
-CODE = {"py_modules": [str(Path(raysys.__file__).parent)], "excludes": ["**/__pycache__/**"]}
+CODE = {"py_modules": [str(Path(raysys.__file__).parent)]}
 """What Ray brings to the workers of a cluster that is joined."""
 
 TEACHER_GPUS = 0.1
@@ -40,10 +40,10 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def ray_session(address: str, log: str | Path) -> Iterator[None]:
-    """Ray at `address` (`local` starts one for this process); it and this driver tell `log` what they do.
+    """Ray at `address` (`local` starts one for this process).
 
-    A cluster that is joined gets this raysys for its workers, whatever is installed there. Raises
-    UnreachableError.
+    What Ray and this driver have to say goes to `log`, also what Ray prints. A cluster that is joined gets
+    this raysys for its workers, whatever is installed there. Raises UnreachableError.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -56,17 +56,8 @@ def ray_session(address: str, log: str | Path) -> Iterator[None]:
                 logging_level=logging.ERROR,
                 runtime_env=None if address == "local" else CODE,
             )
-    except ray.exceptions.AuthenticationError as error:
-        raise UnreachableError(
-            f"the Ray cluster at {address} does not accept this machine's token",
-            str(error).partition("\n")[0],
-            "the same token must be in RAY_AUTH_TOKEN, or in the file of RAY_AUTH_TOKEN_PATH or"
-            " ~/.ray/auth_token, here and on all nodes",
-        ) from None
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UnreachableError(
-            f"no Ray cluster at {address}", str(error), "start one, or use --address local"
-        ) from error
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+        raise _unreachable(address, error) from error
     told, own = logging.getLogger("ray"), logging.getLogger("raysys")
     handler = logging.FileHandler(log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -74,13 +65,29 @@ def ray_session(address: str, log: str | Path) -> Iterator[None]:
     own.addHandler(handler)
     own.setLevel(min(own.getEffectiveLevel(), logging.INFO))
     try:
-        yield
+        with redirect_stdout(handler.stream):  # Ray prints what befalls its nodes, some of it at the end
+            try:
+                yield
+            finally:
+                ray.shutdown()
     finally:
-        ray.shutdown()
         told.handlers = []
         own.removeHandler(handler)
         own.setLevel(level)
         handler.close()
+
+
+def _unreachable(address: str, error: Exception) -> UnreachableError:
+    cause = error.__cause__ or error  # of a failed connection a traceback as text
+    why = str(cause).strip().rpartition("\n")[2]
+    if isinstance(error, ray.exceptions.AuthenticationError) or "AuthenticationError" in str(cause):
+        return UnreachableError(
+            f"the Ray cluster at {address} does not accept this machine's token",
+            why.partition("Error: ")[2].partition(" Ensure")[0] or why.partition(" Ensure")[0],
+            "RAY_AUTH_MODE=token, and the same token in RAY_AUTH_TOKEN or in ~/.ray/auth_token, must be set"
+            " here and on all nodes",
+        )
+    return UnreachableError(f"no Ray cluster at {address}", why, "start one, or use --address local")
 
 
 def nodes() -> list[Node]:
@@ -105,8 +112,8 @@ def teacher_gpus(each: Resources, there: Sequence[Node], networks: int) -> float
 
     They work on the CPU where trials do, or where a trial needs every GPU.
     """
-    on_gpu = bool(each.gpus_per_trial and networks and fits(each, there, TEACHER_GPUS * networks))
-    return TEACHER_GPUS if on_gpu else 0.0
+    on_gpus = each.gpus_per_trial and fits(each, there, TEACHER_GPUS * networks)
+    return TEACHER_GPUS if on_gpus and networks else 0.0
 
 
 class Places:

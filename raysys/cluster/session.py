@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -165,7 +164,6 @@ class Session:
         )
         _fit(
             self._layout,
-            self._log,
             self._trainable(problem, teacher, val),
             searcher,
             scheduler,
@@ -250,7 +248,6 @@ class Session:
 
 def _fit(
     layout: RunLayout,
-    log: Path,
     trial: Any,
     searcher: TuneSearcher,
     scheduler: TuneScheduler | None,
@@ -260,7 +257,7 @@ def _fit(
     progress: Callable[..., None],
     on_end: Callable[[str], object],
 ) -> None:
-    """Let Tune run the trials; whatever it prints goes to the run's log."""
+    """Let Tune run the trials."""
     tuner = tune.Tuner(
         trial,
         tune_config=tune.TuneConfig(
@@ -281,7 +278,6 @@ def _fit(
         ),
     )
     try:
-        with log.open("a") as told, contextlib.redirect_stdout(told):
-            tuner.fit()
+        tuner.fit()
     finally:
         progress(True)  # gives the terminal back

@@ -22,3 +22,10 @@ def test_a_storage_that_cannot_be_written_fails(capsys: pytest.CaptureFixture[st
     captured = capsys.readouterr()
     assert not json.loads(captured.out)["ok"]
     assert "storage" in captured.err
+
+
+def test_a_cluster_that_is_not_there_is_unreachable(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["doctor", "--storage", str(tmp_path), "--address", "127.0.0.1:1"]) == 6
+    assert "no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err

@@ -12,7 +12,7 @@
 #SBATCH --no-kill
 #SBATCH --open-mode=append
 #SBATCH --output=raysys-%j.log
-## For GPUs: #SBATCH --gpus-per-node=1, and --gpus-per-trial 0.25 behind RUN: four trials on each
+## For GPUs: #SBATCH --gpus-per-node=1, and --gpus-per-trial 0.25 behind RUN: up to four trials on each
 
 # source /shared/raysys/bin/activate
 

@@ -210,8 +210,13 @@ def commands_in(text: str) -> Iterator[list[str]]:
     """The words of each `raysys ...` and `ray ...` in a file, up to what the shell takes for itself."""
     text = text.replace("\\\n", " ")
     for found in re.findall(r"(?m)(?<![\w/.-])((?:raysys|ray) [a-z][^`#|>&;\n]*)", text):
-        words = found.strip(" '\").:,").replace("'", "").replace('"', "")
-        yield shlex.split(words)
+        yield shlex.split(found.strip(" '\").:,").replace("'", "").replace('"', ""))
+
+
+def code_of(page: str) -> str:
+    """A page's blocks of code, and what is marked as code in its sentences."""
+    blocks = re.findall(r"(?s)```\n(.*?)```", page)
+    return "\n".join([*blocks, *re.findall("`([^`\n]+)`", re.sub("(?s)```.*?```", "", page))])
 
 
 def check_command(words: list[str]) -> str:
@@ -232,7 +237,8 @@ PAGES = sorted(path.relative_to(CLONE) for path in (CLONE / "docs").glob("*.md")
 
 @pytest.mark.parametrize("path", [*(Path("raysys/deploy") / name for name in sorted(NAMES)), *PAGES], ids=str)
 def test_the_commands_in_it_exist(path: Path) -> None:
-    commands = list(commands_in((CLONE / path).read_text()))
+    text = (CLONE / path).read_text()
+    commands = list(commands_in(code_of(text) if path.suffix == ".md" else text))
     assert commands
     assert [wrong for words in commands if (wrong := check_command(words))] == []
 

@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import Any
 
 VARIABLE = "RAYSYS_FAULT"
-DEADLINE_S = 60.0
 
 Function = Callable[..., Any]
 Wrapper = Callable[[Function, Function], Function]
@@ -136,19 +135,18 @@ class Fault:
         if not (victims := self._victims()):
             return  # not there yet
         victims.sort(key=lambda process: process.pid == os.getpid())
-        died = {process.pid: title(process) for process in victims}
+        died = {process.pid: command_line(process) for process in victims}
         self._marker.write_text(json.dumps({"moment": self._moment, "in": os.getpid(), "died": died}))
         last_act()
         for process in victims:
             process.kill()
-        deadline = time.monotonic() + DEADLINE_S
-        while any(title(process) for process in victims) and time.monotonic() < deadline:
+        while any(command_line(process) for process in victims):
             time.sleep(0.01)
         if self._victim == "ledger":
             self._tear()
 
     def _victims(self) -> list[Any]:
-        found = [one for one in members(os.environ[VARIABLE]) if TITLES[self._victim] in title(one)]
+        found = [one for one in members(os.environ[VARIABLE]) if TITLES[self._victim] in command_line(one)]
         if self._victim != "node":
             return found
         raylets = [process.parent() for process in found]
@@ -175,12 +173,12 @@ def members(fault: str) -> list[Any]:
     return [process for process in psutil.process_iter() if is_one(process)]
 
 
-def title(process: Any) -> str:
+def command_line(process: Any) -> str:
     """Its command line; empty once it is dead."""
     import psutil
 
     try:
-        return " ".join(process.cmdline())
+        return " ".join(process.cmdline()).strip()
     except psutil.Error:
         return ""
 

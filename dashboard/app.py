@@ -4,13 +4,14 @@ The frame of every page: which run, its state, and whether there is news.
 """
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
 import streamlit as st
 
 from dashboard import snapshot
-from raysys.errors import RaysysError, UsageError
+from raysys.errors import RaysysError
 from raysys.records import TrialStatus
 from raysys.store.reader import Snapshot
 
@@ -28,11 +29,15 @@ def main() -> None:
     st.set_page_config(page_title="raysys", layout="wide")
     try:
         runs = snapshot.runs(storage())
-    except UsageError:
+    except RaysysError as failure:
+        if "://" in storage():
+            st.error("The runs cannot be listed.")
+            st.code(str(failure), language=None)
+            return
         runs = {}
     if not runs:
         st.info("There is no run here yet. Start one, then reload this page:")
-        st.code(f"raysys tune --space digits --storage {storage()}", language=None)
+        st.code(f"raysys tune --space digits --storage {shlex.quote(storage())}", language=None)
         return
     name = st.sidebar.selectbox("Run", list(runs), key="run", bind="query-params")
     path = runs[name or next(iter(runs))]

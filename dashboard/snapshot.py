@@ -15,7 +15,7 @@ def runs(storage: str) -> dict[str, str]:
     """Name -> path of the runs in a storage, the last changed first. Raises UsageError."""
     layouts = run_layouts(storage)
     layouts.sort(key=lambda layout: layout.filesystem.get_file_info(str(layout.run_json)).mtime, reverse=True)
-    return {layout.root.name: str(layout.root) for layout in layouts}
+    return {layout.name: layout.location for layout in layouts}
 
 
 def frozen(path: str) -> Snapshot:

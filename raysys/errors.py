@@ -4,7 +4,7 @@ RaysysError                 1  unexpected
 ├── UsageError              2  bad command line or option value
 │   ├── SpaceError          2  a space file or one of its keys
 │   └── DataError           2  a data set that is missing or unreadable
-├── StorageError            1  the disk is full, a file cannot be written
+├── StorageError            1  the disk is full, a file cannot be written or read
 │   └── CorruptRunError     2  a run folder that cannot be read
 ├── LedgerError             1  a request that contradicts the ledger: a bug, never a user's mistake
 ├── LeaseError              1  a request of a trial, or of an attempt, that was ended
@@ -50,7 +50,7 @@ class DataError(UsageError):
 
 
 class StorageError(RaysysError):
-    """A run's files cannot be written (a full disk, a read-only folder)."""
+    """A run's files cannot be written or read (a full disk, a read-only folder, an object store away)."""
 
 
 class CorruptRunError(RaysysError):

@@ -33,12 +33,17 @@ class BudgetExhausted:
 
 
 class Oracle(Protocol):
-    """A black-box teacher as one trial sees it.
+    """A black-box teacher as one attempt of a trial sees it; only the newest attempt gets answers.
 
     `sequence` numbers the trial's requests 0, 1, 2, ... in a reproducible order. A repeated request
     (same sequence, same images) returns the recorded answer and is not charged again; the same
     sequence with other images raises: it is a bug. Either all n images are charged, or none.
     """
+
+    @property
+    def epoch(self) -> int:
+        """The attempt's number: 0, 1, ... in the order in which they began; some numbers may be left out."""
+        ...
 
     def ask(self, images: Images, sequence: int) -> Response | BudgetExhausted:
         """Answer `images`, uint8 (n, c, h, w), n >= 1."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from s3_server import S3, serving
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,13 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"no real data: {root} does not exist (set RAYSYS_DATA_ROOT)")
     return root
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """An S3 server on loopback."""
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

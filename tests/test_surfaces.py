@@ -31,6 +31,7 @@ def test_command_names_stay() -> None:
         "teacher",
         "doctor",
         "dashboard",
+        "deploy",
     }
 
 

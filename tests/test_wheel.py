@@ -46,11 +46,11 @@ def tracked(*patterns: str) -> set[str]:
     return {str(path.relative_to(CLONE)) for pattern in patterns for path in CLONE.glob(pattern)}
 
 
-def test_the_wheel_holds_code_spaces_and_dashboard(wheel: Path) -> None:
+def test_the_wheel_holds_code_spaces_dashboard_and_deployments(wheel: Path) -> None:
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert held == tracked(
         *("raysys/**/*.py", "dashboard/**/*.py"),
-        *("search_spaces/*.py", "search_spaces/*.yaml", "search_spaces/space.schema.json"),
+        *("search_spaces/*.py", "search_spaces/*.yaml", "search_spaces/space.schema.json", "raysys/deploy/*"),
     )
 
 

@@ -117,7 +117,7 @@ class MemoryKeeper:
     def load(self) -> bytes | None:
         return self.states[-1] if self.states else None
 
-    def save(self, state: bytes) -> None:
+    def save(self, state: bytes, sequence: int) -> None:
         fails = self._saves == self._fail_at
         self._saves += 1
         if not fails or self._after:
@@ -149,6 +149,7 @@ class CutOff:
 
     def __call__(self, oracle: Oracle) -> "CutOff":
         self._oracle = oracle
+        self.epoch = oracle.epoch
         return self
 
     def ask(self, images: Images, sequence: int) -> Response | BudgetExhausted:
@@ -216,4 +217,5 @@ def at_its_end(
 
 
 def timeless(reports: Sequence[Report]) -> list[Report]:
-    return [replace(report, seconds=0.0) for report in reports]
+    """The reports without what an interruption may change."""
+    return [replace(report, seconds=0.0, attempt=0) for report in reports]

@@ -20,6 +20,7 @@ from raysys.cli import (
     audit,
     compare,
     dashboard,
+    deploy,
     doctor,
     export,
     front,
@@ -27,6 +28,7 @@ from raysys.cli import (
     output,
     runs,
     spaces,
+    stop,
     teacher,
     trial,
     tune,
@@ -48,6 +50,7 @@ for command in (
     spaces.spaces,
     runs.ls,
     runs.show,
+    stop.stop,
     front.front,
     compare.compare,
     importance.importance,
@@ -55,6 +58,7 @@ for command in (
     audit.audit,
     doctor.doctor,
     dashboard.dashboard,
+    deploy.deploy,
 ):
     app.command()(command)
 app.add_typer(teacher.app, name="teacher")

@@ -12,6 +12,7 @@ from raysys.errors import UsageError
 
 if TYPE_CHECKING:
     from raysys.space.schema import Space
+    from raysys.store.layout import RunLayout
 
 SpaceName = Annotated[str | None, typer.Option("--space", help="name of a shipped space, or a YAML file")]
 Preset = Annotated[
@@ -30,7 +31,7 @@ PerTrial = Annotated[
 DataRoot = Annotated[
     Path | None, typer.Option(help="folder of data sets", envvar="RAYSYS_DATA_ROOT", show_envvar=True)
 ]
-Storage = Annotated[str, typer.Option(envvar="RAYSYS_STORAGE", help="the folder that holds the runs")]
+Storage = Annotated[str, typer.Option(envvar="RAYSYS_STORAGE", help="the folder or URI that holds the runs")]
 Name = Annotated[str | None, typer.Option(help="the run's name [default: SPACE-UTC time]")]
 Cpus = Annotated[float | None, typer.Option(min=0, help="CPUs of a trial; its threads")]
 TeacherUrl = Annotated[
@@ -119,12 +120,10 @@ def data_root_or_default(root: Path | None) -> Path:
     return (root or default_data_root()).expanduser().absolute()
 
 
-def run_path(storage: str, name: str | None, space: str, suffix: str = "") -> Path:
-    """The folder of a new run. Raises UsageError for a name that is no plain folder name."""
-    if "://" in storage:
-        raise UsageError(
-            f"cannot write runs to {storage}", "only local and mounted folders so far", "use --storage DIR"
-        )
+def new_run(storage: str, name: str | None, space: str, suffix: str = "") -> "RunLayout":
+    """Where a new run will lie. Raises UsageError for a name that is no plain folder name, and as `open`."""
+    from raysys.store.layout import RunLayout, inside
+
     chosen = name or f"{space}{suffix}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if not re.fullmatch(r"[\w][\w .+=-]*", chosen):
         raise UsageError(
@@ -132,7 +131,7 @@ def run_path(storage: str, name: str | None, space: str, suffix: str = "") -> Pa
             "it becomes a folder below --storage",
             "use letters, digits, '.', '_' and '-'",
         )
-    return Path(storage).expanduser().absolute() / chosen
+    return RunLayout.open(inside(storage, chosen))
 
 
 def parse_duration(text: str) -> float:

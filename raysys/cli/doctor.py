@@ -31,9 +31,16 @@ class Check:
 def doctor(
     storage: Storage = "runs",
     data_root: DataRoot = None,
+    address: Annotated[
+        str | None, typer.Option(help="auto or HOST:PORT of a Ray cluster whose nodes are checked as well")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Check the machine: versions, processors, Ray, folders, data sets, browser. Exit 3 if one fails."""
+    """Check the machine: versions, processors, Ray, folders, data sets, browser. Exit 3 if one fails.
+
+    With --address also every node of that Ray cluster: whether it has the same versions, code and methods,
+    and the same storage. Exit 6 if the cluster cannot be reached.
+    """
     from raysys.teacher.training import default_cache_dir
 
     checks = [
@@ -45,6 +52,7 @@ def doctor(
         _folder("cache", default_cache_dir()),
         _data_sets(data_root_or_default(data_root)),
         _chromium(),
+        *(_nodes(address, storage) if address else ()),
     ]
     failed = [check.name for check in checks if check.status == "failed"]
     if json:
@@ -75,6 +83,19 @@ def _ray() -> Check:
     except ImportError as error:
         return Check("ray tune", "failed", str(error))
     return Check("ray tune", "ok", f"{tune.__name__} can be imported")
+
+
+def _nodes(address: str, storage: str) -> list[Check]:
+    from raysys.cluster.node_check import check_nodes
+
+    if "://" not in storage:
+        folder = Path(storage).expanduser().absolute()
+        storage = str(next(path for path in (folder, *folder.parents) if path.is_dir()))
+    mode = os.environ.get("RAY_AUTH_MODE", "not set: Ray looks for a token of its own")
+    checks = [Check("token", "ok", f"RAY_AUTH_MODE is {mode}")]
+    for node in check_nodes(address, storage):
+        checks.append(Check(node.name, "failed" if node.differs else "ok", node.differs or node.detail))
+    return checks
 
 
 def _folder(name: str, folder: Path) -> Check:

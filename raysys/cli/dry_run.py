@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysys.cli import output
@@ -13,13 +12,14 @@ if TYPE_CHECKING:
     from raysys.cluster.worst_case import WorstCase
     from raysys.search.study_searcher import Suggestion
     from raysys.space.schema import Space
+    from raysys.store.layout import RunLayout
 
 CONFIGS = 5
 
 
 def show_plan(
     space: "Space",
-    path: Path,
+    layout: "RunLayout",
     search: "Search",
     concurrent: int | None,
     address: str,
@@ -38,16 +38,16 @@ def show_plan(
     study = StudySearcher(space, search.sampler, search.seed, earlier=earlier)
     samples = [study.ask() for _ in range(min(CONFIGS, space.trials))]
     at_once = _at_once(space, concurrent, address)
-    worst = worst_case(space, caps, trials_like(path.parent, space), at_once)
+    worst = worst_case(space, caps, trials_like(layout.storage, space), at_once)
     if json:
         told = {name: getattr(worst, name) for name in ("queries", "held_out", "cost", "seconds")}
         configs = [{"uid": one.uid, "values": dict(one.values)} for one in samples]
         early = {"scheduler": scheduler, "milestones": list(milestones)}
-        output.print_json({"run": str(path), "configs": configs, **early, "worst_case": told})
+        output.print_json({"run": layout.location, "configs": configs, **early, "worst_case": told})
         return
     _show_samples(samples)
     _show_worst(space, worst, caps)
-    _show_time(space, worst, at_once, path.parent)
+    _show_time(space, worst, at_once, layout.storage)
     if milestones:
         at = ", ".join(f"{queries:,}" for queries in milestones)
         output.result(f"early stopping: trials that lag at {at} queries are stopped")
@@ -56,13 +56,13 @@ def show_plan(
     held = space.resources
     output.result(
         f"each trial holds {held.cpus_per_trial:g} CPU and {held.gpus_per_trial:g} GPU",
-        f"results would go to {path}; nothing was written",
+        f"results would go to {layout.location}; nothing was written",
     )
 
 
 def _at_once(space: "Space", asked: int | None, address: str) -> int:
     """How many trials would run at once here; on a cluster, which is not asked, `asked` or one."""
-    from raysys.cluster.ray_cluster import place
+    from raysys.cluster.ray_cluster import Places
     from raysys.errors import UnreachableError
 
     if address != "local":
@@ -74,7 +74,9 @@ def _at_once(space: "Space", asked: int | None, address: str) -> int:
         there["GPU"] = torch.cuda.device_count()
     networks = 0 if space.teacher.http else space.teacher.replicas
     try:
-        return place(space.resources, asked, there, networks)[0]
+        places = Places(space.resources, asked, False, networks, lambda: [there])
+        places.check()
+        return places.count
     except UnreachableError as error:
         output.warning(error.what, f"{error.why}, if this is where it will run", error.hint)
         return 1
@@ -108,7 +110,7 @@ def _show_worst(space: "Space", worst: "WorstCase", caps: Mapping[str, float]) -
         output.result(f"the run's cap: {told(caps)}, all included")
 
 
-def _show_time(space: "Space", worst: "WorstCase", at_once: int, storage: Path) -> None:
+def _show_time(space: "Space", worst: "WorstCase", at_once: int, storage: str) -> None:
     from raysys.cluster.progress import duration
 
     if worst.trial_seconds is None:

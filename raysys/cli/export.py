@@ -32,7 +32,7 @@ def export(
     """
     from pyarrow.fs import FileType
 
-    from raysys.store.files import write_atomic
+    from raysys.files import write_atomic
     from raysys.store.layout import open_storage
     from raysys.store.reader import read_run
 

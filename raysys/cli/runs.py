@@ -11,6 +11,7 @@ from raysys.cli.front import print_front
 from raysys.records import TrialStatus
 
 if TYPE_CHECKING:
+    from raysys.store.driver import Driver
     from raysys.store.reader import Snapshot
 
 Storage = Annotated[
@@ -74,6 +75,7 @@ def show(
     ] = False,
 ) -> None:
     """Show a run: its state, trials, queries, front and failures."""
+    from raysys.store.driver import read_driver
     from raysys.store.layout import RunLayout
     from raysys.store.manifest import RunState
     from raysys.store.reader import last_change, read_run
@@ -81,16 +83,18 @@ def show(
     layout = RunLayout.open(run)
     while True:
         snapshot = read_run(layout)
-        _show(snapshot, json)
-        if not watch or snapshot.manifest.state != RunState.RUNNING:
+        driver = read_driver(layout)
+        _show(snapshot, driver, json)
+        if not watch or snapshot.manifest.state != RunState.RUNNING or driver is None or not driver.alive:
             return
         while last_change(layout) == snapshot.updated:
             time.sleep(_WATCH_SECONDS)
 
 
-def _show(snapshot: "Snapshot", json: bool) -> None:
+def _show(snapshot: "Snapshot", driver: "Driver | None", json: bool) -> None:
     from raysys.cluster.caps import told
     from raysys.distill.options import described
+    from raysys.store.manifest import RunState
     from raysys.store.points import front_json, run_front
 
     manifest = snapshot.manifest
@@ -100,7 +104,8 @@ def _show(snapshot: "Snapshot", json: bool) -> None:
         messages = {"failures": failures, "notes": notes}
         queries = {"charged": snapshot.charged, "executed": manifest.executed}
         state = {"state": manifest.state, "trials": snapshot.counts(), "queries": queries}
-        output.print_json({**front, **state, **messages, "skipped_parts": snapshot.skipped})
+        works = driver and {**driver.model_dump(mode="json", exclude={"token"}), "alive": driver.alive}
+        output.print_json({**front, **state, **messages, "driver": works, "skipped_parts": snapshot.skipped})
         return
     caps, method = told(manifest.caps), described(manifest.method)
     rows = [
@@ -111,6 +116,8 @@ def _show(snapshot: "Snapshot", json: bool) -> None:
         ("front", f"{len(front['points'])} points, hypervolume {front['hypervolume']:.3f}"),
         ("updated", f"{snapshot.updated:%Y-%m-%d %H:%M:%S} UTC"),
     ]
+    if manifest.state == RunState.RUNNING:
+        rows.insert(1, ("driver", _driver_text(driver)))
     if manifest.price:
         rows.append(("cost", f"{manifest.cost:,.2f} USD, at {manifest.price:g} USD for each image sent"))
     if snapshot.skipped:
@@ -121,6 +128,16 @@ def _show(snapshot: "Snapshot", json: bool) -> None:
         output.result(f"failed x{count}: {error}")
     for uid, note in notes.items():
         output.result(f"{uid} {note}")
+
+
+def _driver_text(driver: "Driver | None") -> str:
+    """Who works on a run that says it is running."""
+    if driver is None:
+        return "none: raysys tune --resume goes on with it"
+    if driver.alive:
+        return str(driver)
+    last = f"{driver.beat:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{driver} is dead, last heard of at {last}: raysys tune --resume goes on"
 
 
 def _short_counts(counts: Mapping[TrialStatus, int]) -> str:

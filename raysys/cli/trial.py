@@ -1,9 +1,7 @@
 """`raysys trial`: one trial in this process."""
 
 import shlex
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +12,7 @@ from raysys.errors import UsageError
 if TYPE_CHECKING:
     from raysys.records import Report, TrialConfig, TrialRecord
     from raysys.space.schema import Space
+    from raysys.store.layout import RunLayout
 
 RESULTS = (
     "queries",
@@ -86,8 +85,8 @@ def trial(
         flags |= common.behind_http(teacher_url, teacher_model)
         chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial, preset)
         wanted = _first(chosen, 0 if seed is None else seed)
-    path = common.run_path(storage, name, chosen.name, "-trial")
-    record = _run(path, chosen, wanted, common.data_root_or_default(data_root), preset or "")
+    layout = common.new_run(storage, name, chosen.name, "-trial")
+    record = _run(layout, chosen, wanted, common.data_root_or_default(data_root), preset or "")
     if record.error:
         output.warning(record.error)
     if json:
@@ -96,6 +95,8 @@ def trial(
         # NaN, which is no number to itself, is what a diverged student reaches; JSON has none.
         output.print_json(told | {name: value if value == value else None for name, value in results.items()})
         return
+    from raysys.store.layout import inside
+
     rows = [
         ("queries", f"{record.queries:,}"),
         ("val accuracy", output.share(record.val_accuracy)),
@@ -103,7 +104,7 @@ def trial(
         ("val agreement", output.share(record.agreement)),
         ("test agreement", output.share(record.test_agreement)),
         ("weights sha256", record.weights_sha256),
-        ("student", str(path / "students" / record.uid)),
+        ("student", inside(inside(layout.location, "students"), record.uid)),
     ]
     output.table(("", ""), rows)
     if origin is not None and seed is None and sha256:
@@ -111,10 +112,12 @@ def trial(
         output.note(f"{'the same student as' if same else 'another student than'} {origin}, {sha256[:12]}")
 
 
-def _run(path: Path, space: "Space", config: "TrialConfig", data_root: Path, preset: str) -> "TrialRecord":
+def _run(
+    layout: "RunLayout", space: "Space", config: "TrialConfig", data_root: Path, preset: str
+) -> "TrialRecord":
     from raysys.cluster.in_process import Watcher, run_in_process
     from raysys.cluster.machine import Machine
-    from raysys.store.layout import RunLayout
+    from raysys.cluster.signals import exit_code, terminable
     from raysys.teacher.training import default_cache_dir
 
     def on_report(report: "Report") -> None:
@@ -126,25 +129,15 @@ def _run(path: Path, space: "Space", config: "TrialConfig", data_root: Path, pre
 
     machine = Machine(data_root=data_root, cache=default_cache_dir())
     watcher = Watcher(output.note, on_report)
-    before = signal.signal(signal.SIGTERM, _terminated)
     try:
-        return run_in_process(RunLayout.open(path), space, config, machine, watcher, preset)
+        with terminable():
+            return run_in_process(layout, space, config, machine, watcher, preset)
     except KeyboardInterrupt as end:
-        repeat = f"raysys trial --from {shlex.quote(str(path))}:{config.uid}"
+        repeat = f"raysys trial --from {shlex.quote(layout.location)}:{config.uid}"
         output.note(
             f"interrupted; what was asked is in the run's ledger. Once more, in a run of its own:  {repeat}"
         )
-        raise typer.Exit(143 if isinstance(end, Terminated) else 130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a trial as Ctrl-C does."""
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+        raise typer.Exit(exit_code(end)) from None
 
 
 def _first(space: "Space", seed: int) -> "TrialConfig":

@@ -2,7 +2,6 @@
 
 import shlex
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,8 +14,10 @@ if TYPE_CHECKING:
 
     from raysys.cluster.brakes import Ended
     from raysys.cluster.machine import Machine
+    from raysys.cluster.resume_check import Wish
     from raysys.cluster.search_plan import Search
     from raysys.space.schema import Space
+    from raysys.store.layout import RunLayout
 
 WITH_RESUME = (
     *(
@@ -33,9 +34,22 @@ WITH_RESUME = (
         "max_cost",
         "max_failures",
     ),
-    *("progress", "json"),
+    *("progress", "json", "dry_run"),
 )
 """Options that a resumed run takes: where and how long it works. What it does was fixed at its start."""
+
+OF_SPACE = (
+    "space",
+    "preset",
+    "method",
+    "response",
+    "queries_per_trial",
+    "settings",
+    "config",
+    "smoke",
+    "teacher_model",
+)
+"""Options that name a space: with --resume and --space, they say which one the run must have."""
 
 
 class Sampler(StrEnum):
@@ -93,7 +107,7 @@ def tune(
         int, typer.Option(min=1, metavar="K", help="trials with other seeds that a config on the front gets")
     ] = 1,
     warm_start: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(metavar="RUN", help="learn from the trials of an earlier run; may be repeated"),
     ] = None,
     concurrent: Annotated[int | None, typer.Option(min=1, help="trials at once [default: what fits]")] = None,
@@ -110,9 +124,7 @@ def tune(
     print_config: Annotated[bool, typer.Option("--print-config", help="print the space and stop")] = False,
     max_failures: Annotated[str, typer.Option(help="share of trials that may fail")] = "10%",
     progress: Annotated[Progress, typer.Option(help="auto: a live line on a terminal")] = Progress.AUTO,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="go on with a run after any stop")
-    ] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="go on with a run after any stop")] = None,
     extend: Annotated[int, typer.Option(min=0, help="with --resume: that many more trials")] = 0,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="with --resume: failed trials go on as well")
@@ -125,14 +137,17 @@ def tune(
     Each trial distils one student from the shared teacher; every image sent is charged in the run's
     ledger. Ctrl-C ends the run softly; --resume goes on with it.
     """
+    from raysys.store.layout import RunLayout
+
     time_s = common.parse_duration(time) if time else None
     share = common.parse_share(max_failures)
     if resume is not None:
-        _refuse_with_resume(context)
-        path = resume.expanduser().absolute()
-    else:
-        if extend or retry_failed or trust_program:
-            raise UsageError("--extend, --retry-failed and --trust-program need --resume RUN")
+        _refuse_with_resume(context, space is not None)
+        layout = RunLayout.open(resume)
+    elif extend or retry_failed or trust_program:
+        raise UsageError("--extend, --retry-failed and --trust-program need --resume RUN")
+    chosen: Space | None = None
+    if resume is None or space is not None:
         flags = {
             "trials": trials,
             "method": method,
@@ -142,9 +157,11 @@ def tune(
             **common.behind_http(teacher_url, teacher_model),
         }
         chosen = common.chosen_space(space, smoke, config, settings, flags, queries_per_trial, preset)
-        path = common.run_path(storage, name, chosen.name, "-smoke" if smoke else "")
+    if resume is None:
+        assert chosen is not None
         if print_config:
             return _print_config(chosen)
+        layout = common.new_run(storage, name, chosen.name, "-smoke" if smoke else "")
         from raysys.cluster.search_plan import Search
 
         search = Search(
@@ -152,7 +169,7 @@ def tune(
             sampler=sampler.value,
             scheduler=None if scheduler is None else scheduler.value,
             seeds=seeds,
-            warm_start=tuple(run.expanduser().absolute() for run in warm_start or ()),
+            warm_start=tuple(RunLayout.open(run).location for run in warm_start or ()),
             max_queries=max_queries,
             max_cost=max_cost,
             preset=preset or "",
@@ -160,9 +177,10 @@ def tune(
         if dry_run:
             from raysys.cli.dry_run import show_plan
 
-            return show_plan(chosen, path, search, concurrent, address, json)
+            return show_plan(chosen, layout, search, concurrent, address, json)
 
     from raysys.cluster.machine import Machine
+    from raysys.cluster.signals import exit_code, terminable
     from raysys.teacher.training import default_cache_dir
 
     machine = Machine(
@@ -175,63 +193,68 @@ def tune(
         progress=progress.value,
     )
     try:
-        if resume is not None:
-            caps = (max_queries, max_cost)
-            ended = _resume(path, machine, data_root, teacher_url, caps, extend, retry_failed, trust_program)
-        else:
-            ended = _start(path, chosen, machine, search)
-    except KeyboardInterrupt:
-        output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(str(path))}")
-        raise typer.Exit(130) from None
-    _summary(path, ended, json)
+        with terminable():
+            if resume is not None:
+                from raysys.cluster.resume_check import Wish
+
+                wish = Wish(
+                    own_data_root=data_root is None,
+                    teacher_url=teacher_url,
+                    max_queries=max_queries,
+                    max_cost=max_cost,
+                    extend=extend,
+                    retry_failed=retry_failed,
+                    trust_program=trust_program,
+                    space=chosen,
+                )
+                if dry_run:
+                    return _show_resume(layout, machine, wish, json)
+                ended = _resume(layout, machine, wish)
+            else:
+                assert chosen is not None
+                ended = _start(layout, chosen, machine, search)
+    except KeyboardInterrupt as end:
+        output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(layout.location)}")
+        raise typer.Exit(exit_code(end)) from None
+    _summary(layout, ended, json)
     raise typer.Exit(ended.exit_code)
 
 
-def _start(path: Path, space: "Space", machine: "Machine", search: "Search") -> "Ended":
+def _start(layout: "RunLayout", space: "Space", machine: "Machine", search: "Search") -> "Ended":
     from raysys.cluster.experiment import start_run
-    from raysys.store.layout import RunLayout
 
-    return start_run(RunLayout.open(path), space, machine, search, output.note)
+    return start_run(layout, space, machine, search, output.note)
 
 
-def _resume(
-    path: Path,
-    machine: "Machine",
-    data_root: Path | None,
-    teacher_url: str | None,
-    caps: tuple[int | None, float | None],
-    extend: int,
-    retry_failed: bool,
-    trust_program: bool,
-) -> "Ended":
+def _resume(layout: "RunLayout", machine: "Machine", wish: "Wish") -> "Ended":
     from raysys.cluster.experiment import resume_run
-    from raysys.store.layout import RunLayout
 
-    return resume_run(
-        RunLayout.open(path),
-        machine,
-        own_data_root=data_root is None,
-        teacher_url=teacher_url,
-        max_queries=caps[0],
-        max_cost=caps[1],
-        extend=extend,
-        retry_failed=retry_failed,
-        trust_program=trust_program,
-        say=output.note,
-    )
+    return resume_run(layout, machine, wish, output.note)
 
 
-def _refuse_with_resume(context: typer.Context) -> None:
+def _show_resume(layout: "RunLayout", machine: "Machine", wish: "Wish", json: bool) -> None:
+    """What a resume would do. Nothing is written, no Ray is started, no teacher is asked."""
+    from raysys.cluster.resume_check import examine
+
+    plan = examine(layout, machine, wish).plan
+    if json:
+        output.print_json(plan.as_dict())
+    else:
+        output.note(*plan.lines(), "nothing was written")
+
+
+def _refuse_with_resume(context: typer.Context, checks_space: bool) -> None:
+    allowed = (*WITH_RESUME, *(OF_SPACE if checks_space else ()))
     flags = [
         max(parameter.opts, key=len)
         for parameter in context.command.params
-        if parameter.name not in WITH_RESUME and _was_given(context, str(parameter.name))
+        if parameter.name not in allowed and _was_given(context, str(parameter.name))
     ]
     if flags:
         raise UsageError(
             f"{', '.join(flags)} cannot be used with --resume",
             "a resumed run keeps its space, seed, trials and name",
-            "leave it out; --extend N adds trials",
+            "leave it out; --extend N adds trials, --space checks that the space is still the run's",
         )
 
 
@@ -258,14 +281,14 @@ def _further(ended: "Ended", caps: "Mapping[str, float]") -> str:
     return "" if ended.exit_code else " --extend 10"
 
 
-def _summary(path: Path, ended: "Ended", json: bool) -> None:
+def _summary(layout: "RunLayout", ended: "Ended", json: bool) -> None:
     """The front, what was spent, how it ended, and what to do next."""
     from raysys.cli.front import print_front
     from raysys.records import TrialStatus
     from raysys.store.points import front_json, run_front
     from raysys.store.reader import read_run
 
-    snapshot = read_run(path)
+    snapshot, quoted = read_run(layout), shlex.quote(layout.location)
     front = front_json(snapshot, run_front(snapshot))
     counts = snapshot.counts()
     if json:
@@ -293,15 +316,14 @@ def _summary(path: Path, ended: "Ended", json: bool) -> None:
             saved = f"{snapshot.unspent:,} queries of their budgets were not spent"
             output.result(f"early stopping: {stopped} trial(s) were stopped, {saved}")
     for error, count in snapshot.failures().items():
-        output.warning(f"{count} trial(s) failed: {error}", hint=f"raysys show {path}")
+        output.warning(f"{count} trial(s) failed: {error}", hint=f"raysys show {quoted}")
     for uid, note in snapshot.notes().items():
         output.warning(f"{uid} {note}")
     if ended.reason:
         output.note(f"ended early: {ended.reason}")
-    quoted = shlex.quote(str(path))
     output.note(
-        f"Results   {path}",
-        f"Look      raysys dashboard {shlex.quote(str(path.parent))}",
+        f"Results   {layout.location}",
+        f"Look      raysys dashboard {shlex.quote(layout.storage)}",
         f"Check     raysys audit {quoted}",
         f"Continue  raysys tune --resume {quoted}{_further(ended, snapshot.manifest.caps)}",
     )

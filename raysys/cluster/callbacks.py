@@ -29,6 +29,7 @@ class Recorder(Callback):
         self._on_end = on_end
         self._stopped = stopped
         self._ended: set[str] = set()
+        self._furthest: dict[str, int] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker took the trial; perhaps once more, if its last one died between its end and Tune's."""
@@ -48,6 +49,9 @@ class Recorder(Callback):
             return
         if reports:
             self._book.reported([Report(**row) for row in reports])
+            if reports[-1]["step"] > self._furthest.get(uid, -1):
+                self._furthest[uid] = reports[-1]["step"]
+                trial.run_metadata.num_failures = 0  # Tune counts those before progress no more
         match result.get("status"):
             case "finished":
                 self._ended.add(uid)

@@ -70,6 +70,10 @@ def replayed(snapshot: Snapshot, charged: Mapping[str, int]) -> QueryAsha:
         for report in reports:
             values = report[score], bool(report["milestone"]), [report[name] for name in more]
             asha.replay(record.uid, budget, report["queries"], *values)
+        # Its reports may be lost, and come again: nobody is judged twice.
+        stopped = record.status is TrialStatus.STOPPED
+        spent = record.queries if stopped else charged.get(record.uid, 0)
+        asha.settled(record.uid, budget, spent, stopped)
         if record.status is TrialStatus.FINISHED:
             costs = [getattr(record, name) for name in more]
             asha.ended(record.uid, record.queries, getattr(record, score), costs)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+from pyarrow.fs import FileSelector
 
 from raysys.cluster.http_teacher import http_source
 from raysys.cluster.plan import check_space
@@ -65,12 +66,14 @@ def _counter(manifest: Manifest, teacher_url: str | None, say: Callable[[str], N
 def _checkpoints(layout: RunLayout, snapshot: Snapshot) -> dict[str, tuple[int, int]]:
     """(requests, queries) of each trial that has a saved state."""
     found: dict[str, tuple[int, int]] = {}
-    if not (layout.root / "checkpoints").exists():
+    folders = FileSelector(str(layout.root / "checkpoints"), allow_not_found=True)
+    uids = {info.base_name for info in layout.filesystem.get_file_info(folders)}
+    if not uids:
         return found
     from raysys.cluster.trial_files import TrialFiles  # reading a state takes torch; most runs have none left
 
-    for uid in snapshot.trials["uid"].to_pylist():
+    for uid in sorted(uids & set(snapshot.trials["uid"].to_pylist())):
         position = TrialFiles(layout, uid).position()
         if position is not None:
-            found[uid] = position
+            found[uid] = position.requests, position.queries
     return found

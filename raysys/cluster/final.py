@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from raysys.cluster.pruning import Pruner
 from raysys.cluster.run_book import RunBook
@@ -57,10 +58,14 @@ def test_student(
 ) -> tuple[float | None, float]:
     """Accuracy on test, where it has labels, and agreement of a saved student."""
     student = build_classifier(record.config.student, task, seed=0)
-    load_safetensors(student, layout.students(record.uid) / "weights.safetensors")
+    load_safetensors(student, _weights(layout, record), layout.filesystem)
     return evaluate(student.eval(), test)
 
 
 def _is_kept(layout: RunLayout, record: TrialRecord) -> bool:
     """False where a later seed brought a config back to the front after its student was removed."""
-    return (layout.students(record.uid) / "weights.safetensors").exists()
+    return bool(layout.filesystem.get_file_info(str(_weights(layout, record))).is_file)
+
+
+def _weights(layout: RunLayout, record: TrialRecord) -> Path:
+    return layout.students(record.uid) / "weights.safetensors"

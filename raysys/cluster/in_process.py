@@ -61,7 +61,7 @@ def run_in_process(
     dataset = problems.read_dataset(space, task, machine.data_root)
     problems.check_teacher(space, dataset)
     claim(layout)
-    watcher.say(f"run {layout.root}")
+    watcher.say(f"run {layout.location}")
     if few := problems.few_held_out(space, dataset):
         watcher.say(few)
     if space.teacher.http is not None:
@@ -75,7 +75,7 @@ def run_in_process(
         space,
         dataset,
         machine.data_root,
-        name=layout.root.name,
+        name=layout.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=config.seed,
         sampler=NO_SAMPLER,
@@ -86,7 +86,7 @@ def run_in_process(
     manifest = manifest.model_copy(update={"milestones": config.milestones})
     write_manifest(layout, manifest)
     with (
-        run_lock(layout),
+        run_lock(layout, watcher.say),
         crash_recorded(layout),
         RunWriter(layout) as writer,
         ExitStack() as stack,
@@ -112,7 +112,7 @@ def run_in_process(
             done = run_one(
                 config,
                 problem.task,
-                lambda uid, budget, attempt: LocalOracle(service, uid, budget, attempt),
+                lambda uid, budget: LocalOracle(service, uid, budget),
                 val,
                 layout,
                 on_reports,

@@ -4,6 +4,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyarrow.fs import FileType, LocalFileSystem
+
 from raysys.cluster.progress import Mode
 from raysys.errors import StorageError, UnreachableError, UsageError
 from raysys.store.layout import RunLayout
@@ -44,14 +46,21 @@ def check_address(address: str) -> None:
 def claim(layout: RunLayout) -> None:
     """Create the run's folder. Raises UsageError when it exists, StorageError when it cannot be made."""
     try:
-        layout.root.mkdir(parents=True)
+        if isinstance(layout.filesystem, LocalFileSystem):
+            layout.root.mkdir(parents=True)
+        elif layout.filesystem.get_file_info(str(layout.root)).type is FileType.NotFound:
+            layout.filesystem.create_dir(str(layout.root), recursive=True)
+        else:
+            raise FileExistsError
     except FileExistsError:
         raise UsageError(
-            f"the run {layout.root} exists",
+            f"the run {layout.location} exists",
             "a run is never written over",
-            f"choose another --name; one of raysys tune goes on with: raysys tune --resume {layout.root}",
+            f"choose another --name; one of raysys tune goes on with: raysys tune --resume {layout.location}",
         ) from None
     except OSError as error:
         raise StorageError(
-            f"cannot create {layout.root}", str(error.strerror), "choose another --storage"
+            f"cannot create {layout.location}",
+            str(error.strerror or error).partition("\n")[0],
+            "choose another --storage",
         ) from None

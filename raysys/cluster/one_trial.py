@@ -22,7 +22,7 @@ class Delivered:
 def run_one(
     config: TrialConfig,
     task: Task,
-    open_oracle: Callable[[str, int, int], Oracle],
+    open_oracle: Callable[[str, int], Oracle],
     val: EvalSet,
     layout: RunLayout,
     on_reports: Callable[[Sequence[Report]], None],
@@ -35,8 +35,7 @@ def run_one(
     `images`: see `raysys.distill.trial.run_trial`; `note`: see `raysys.distill.trial.Outcome`.
     """
     files = TrialFiles(layout, config.uid)
-    attempt = files.next_attempt()
-    oracle = open_oracle(config.uid, int(config.options["query_budget"]), attempt)
-    outcome = run_trial(config, task, oracle, val, files, on_reports, clock, attempt, device, images)
+    oracle = open_oracle(config.uid, int(config.options["query_budget"]))
+    outcome = run_trial(config, task, oracle, val, files, on_reports, clock, device, images)
     sha256 = files.save_student(outcome.student, config)
     return Delivered(outcome.reports, sha256, outcome.note)

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from raysys import __version__
+from raysys.cluster.code import versions
 from raysys.cluster.http_teacher import http_source
 from raysys.cluster.plan import SYNTHETIC_IMAGES, budget_range, check_without_labels
 from raysys.data.datasets import SYNTHETIC, Dataset, held_out_only, load_dataset
@@ -25,6 +25,7 @@ from raysys.models.classifiers import build_classifier
 from raysys.oracle import BudgetExhausted, Images, Oracle
 from raysys.records import EvalSet, Scalar, Task, TeacherCard, TrialConfig
 from raysys.seeding import part_seed
+from raysys.source import source_sha256
 from raysys.space.load import digest, to_json
 from raysys.space.schema import Space
 from raysys.space.trial_config import resolve
@@ -33,9 +34,6 @@ from raysys.store.manifest import Manifest
 from raysys.teacher.backend import Source
 from raysys.teacher.kept import KeptTeacher
 from raysys.teacher.training import check_own, find_or_train
-
-PACKAGES = ("ray", "torch", "torchvision", "optuna", "pyarrow", "numpy", "scikit-learn")
-"""Packages whose versions a run records."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ def prepare(
 
 def kept(space: Space, task: Task, layout: RunLayout) -> KeptTeacher:
     """The run's own copy of its teacher."""
-    return KeptTeacher(str(layout.teacher), space.teacher, task)
+    return KeptTeacher(str(layout.teacher), space.teacher, task, layout.filesystem)
 
 
 def reopen(space: Space, dataset: Dataset, layout: RunLayout, card: TeacherCard, run_id: str) -> Problem:
@@ -270,7 +268,8 @@ def new_manifest(
         sampler=sampler,
         trials=trials,
         caps=caps,
-        versions={name: version(name) for name in PACKAGES},
+        versions=versions(),
+        code=source_sha256(),
         dataset={"name": dataset.name, "sha256": dataset.sha256, "root": str(data_root)},
     )
 

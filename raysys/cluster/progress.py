@@ -24,7 +24,10 @@ PLAIN_S = 30.0
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run is. `queries` of all accounts; `budget` is the run's cap, else the trials' worst case."""
+    """How far a run is. `queries` of all accounts; `budget` is the run's cap, else the trials' worst case.
+
+    It `waits` while no node is there that a trial fits on.
+    """
 
     trials: int
     counts: Mapping[TrialStatus, int]
@@ -36,6 +39,7 @@ class Status:
     best: float
     elapsed_s: float
     kept: int = 0
+    waits: bool = False
 
     @property
     def left_s(self) -> float | None:
@@ -55,6 +59,8 @@ class Status:
         for status in (TrialStatus.STOPPED, TrialStatus.FAILED, TrialStatus.RUNNING):
             if counts.get(status):
                 shown.append(f"{counts[status]} {status}")
+        if self.waits:
+            shown.append("waiting for a node")
         of = "of" if self.capped else "of at most"
         share = f" ({self.queries / self.budget:.0%})" if self.budget else ""
         spent = f"queries {amount(self.queries)} {of} {amount(self.budget)}{share}"
@@ -73,6 +79,7 @@ class Status:
             "front": self.front,
             "hypervolume": self.hypervolume,
             "elapsed_s": round(self.elapsed_s, 1),
+            "waits_for_nodes": self.waits,
             "left_s": None if self.left_s is None else round(self.left_s, 1),
         }
 
@@ -86,6 +93,7 @@ def run_status(
     goal: Goal,
     elapsed_s: float,
     kept: int,
+    waits: bool = False,
 ) -> Status:
     """The status of a run from its trials' records."""
     rows = list(records.values())
@@ -102,6 +110,7 @@ def run_status(
         best=float(front.score.max(initial=0.0)),
         elapsed_s=elapsed_s,
         kept=kept,
+        waits=waits,
     )
 
 

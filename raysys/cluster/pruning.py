@@ -1,6 +1,6 @@
 """What is removed from disk as trials end, so that a long run does not fill it."""
 
-import shutil
+import contextlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -33,5 +33,6 @@ class Pruner:
 
     def _remove(self, folder: Path) -> None:
         if folder not in self._gone:
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # not there, or no longer writable: nothing depends on it
+                self._layout.filesystem.delete_dir(str(folder))
             self._gone.add(folder)

@@ -1,13 +1,16 @@
-"""Ray for the time of one session: started or joined, and how many trials fit on it."""
+"""Ray for the time of one session: started or joined, and how many trials fit on it as nodes come and go."""
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import ray
 
+import raysys
+from raysys.cluster.signals import held_back
 from raysys.errors import UnreachableError
 from raysys.space.schema import Resources
 
@@ -21,25 +24,45 @@ ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "10",
 }
 
+CODE = {"py_modules": [str(Path(raysys.__file__).parent)], "excludes": ["**/__pycache__/**"]}
+"""What Ray brings to the workers of a cluster that is joined."""
+
 TEACHER_GPUS = 0.1
 """Share of a GPU that each network of the teacher takes beside the trials."""
+LOOK_S = 1.0
+"""How old what is known of the nodes may be."""
+
+Node = Mapping[str, float]
+"""What a node has in all: CPU, GPU, ..."""
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
-def ray_session(address: str, log: Path) -> Iterator[None]:
+def ray_session(address: str, log: str | Path) -> Iterator[None]:
     """Ray at `address` (`local` starts one for this process); it and this driver tell `log` what they do.
 
-    Raises UnreachableError.
+    A cluster that is joined gets this raysys for its workers, whatever is installed there. Raises
+    UnreachableError.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        ray.init(
-            address=address,
-            include_dashboard=False if address == "local" else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with held_back():
+            ray.init(
+                address=address,
+                include_dashboard=False if address == "local" else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=None if address == "local" else CODE,
+            )
+    except ray.exceptions.AuthenticationError as error:
+        raise UnreachableError(
+            f"the Ray cluster at {address} does not accept this machine's token",
+            str(error).partition("\n")[0],
+            "the same token must be in RAY_AUTH_TOKEN, or in the file of RAY_AUTH_TOKEN_PATH or"
+            " ~/.ray/auth_token, here and on all nodes",
+        ) from None
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UnreachableError(
             f"no Ray cluster at {address}", str(error), "start one, or use --address local"
@@ -60,30 +83,86 @@ def ray_session(address: str, log: Path) -> Iterator[None]:
         handler.close()
 
 
-def resources() -> dict[str, float]:
-    """What the cluster has in all: CPU, GPU, ..."""
-    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return found
+def nodes() -> list[Node]:
+    """The nodes that are alive."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
-def place(
-    each: Resources, asked: int | None, there: Mapping[str, float], networks: int = 1
-) -> tuple[int, float]:
-    """(How many trials run at once, the GPU share of each network of the teacher) on a cluster `there`.
+def fits(each: Resources, there: Sequence[Node], taken_gpus: float = 0.0) -> int:
+    """How many trials fit on these nodes at once, beside what takes so much of their GPUs."""
+    count = 0
+    for node in there:
+        gpus = node.get("GPU", 0.0)
+        taken = min(gpus, taken_gpus)
+        taken_gpus -= taken
+        pairs = ((node.get("CPU", 0.0), each.cpus_per_trial), (gpus - taken, each.gpus_per_trial))
+        count += min((int(has / need + 1e-9) for has, need in pairs if need), default=1)
+    return count
 
-    As many as fit, at most `asked`. The teacher's `networks` work on the CPU where trials do, or where they
-    need every GPU. Raises UnreachableError when no trial fits.
+
+def teacher_gpus(each: Resources, there: Sequence[Node], networks: int) -> float:
+    """The GPU share of each of the teacher's `networks`.
+
+    They work on the CPU where trials do, or where a trial needs every GPU.
     """
-    cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
-    teacher = TEACHER_GPUS * networks
-    if not each.gpus_per_trial or gpus - teacher < each.gpus_per_trial:
-        teacher = 0.0
-    pairs = ((cpus, each.cpus_per_trial), (gpus - teacher, each.gpus_per_trial))
-    fits = min((int(has / need) for has, need in pairs if need), default=1)
-    if fits < 1:
+    on_gpu = bool(each.gpus_per_trial and networks and fits(each, there, TEACHER_GPUS * networks))
+    return TEACHER_GPUS if on_gpu else 0.0
+
+
+class Places:
+    """How many trials may be under way, as nodes come and go.
+
+    As many as fit, at most `asked`. A cluster that was `joined` is asked for all that are asked for, also
+    while they do not fit: an autoscaler starts nodes for trials that wait. Each of the teacher's `networks`
+    has the share `teacher_gpus` of a GPU for itself, as the nodes are at the start.
+    """
+
+    def __init__(
+        self,
+        each: Resources,
+        asked: int | None,
+        joined: bool,
+        networks: int,
+        look: Callable[[], Sequence[Node]] = nodes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._each = each
+        self._asked = asked
+        self._waits = joined and asked is not None
+        self.teacher_gpus = teacher_gpus(each, look(), networks)
+        self._taken_gpus = self.teacher_gpus * networks
+        self._look = look
+        self._clock = clock
+        self._looked = -LOOK_S
+        self._fits = -1
+
+    @property
+    def fitting(self) -> int:
+        """How many trials fit on the nodes that are there now."""
+        if self._clock() - self._looked >= LOOK_S:
+            there = self._look()
+            found = fits(self._each, there, self._taken_gpus)
+            if found != self._fits:
+                _log.info("%d trials fit on %d nodes", found, len(there))
+            self._fits, self._looked = found, self._clock()
+        return self._fits
+
+    @property
+    def count(self) -> int:
+        """How many trials may be under way now: at least one, which then waits."""
+        most = self.fitting if self._asked is None else self._asked
+        return most if self._waits else max(1, min(self.fitting, most))
+
+    def check(self) -> None:
+        """Raise UnreachableError when no trial fits, and none shall wait."""
+        if self.fitting or self._waits:
+            return
+        has = {name: sum(node.get(name, 0.0) for node in self._look()) for name in ("CPU", "GPU")}
+        each = self._each
         raise UnreachableError(
-            f"no trial can start: each needs {each.cpus_per_trial:g} CPU and {each.gpus_per_trial:g} GPU",
-            f"the cluster has {cpus:g} CPU and {gpus:g} GPU",
-            "use smaller --cpus-per-trial and --gpus-per-trial, or add a node",
+            f"no trial can start: each needs {each.cpus_per_trial:g} CPU and {each.gpus_per_trial:g} GPU"
+            " of one node",
+            f"the cluster's nodes have {has['CPU']:g} CPU and {has['GPU']:g} GPU in all",
+            "use smaller --cpus-per-trial and --gpus-per-trial, or add a node;"
+            " with --address and --concurrent N the run waits for nodes",
         )
-    return min(fits, asked or fits), teacher / networks if networks else 0.0

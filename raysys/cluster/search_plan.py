@@ -1,7 +1,6 @@
 """How a new run searches, as it was asked for. No torch, no ray."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from raysys.search.query_asha import SchedulerName
 from raysys.search.samplers import SamplerName
@@ -19,7 +18,7 @@ class Search:
     sampler: SamplerName = "tpe"
     scheduler: SchedulerName | None = None
     seeds: int = 1
-    warm_start: tuple[Path, ...] = ()
+    warm_start: tuple[str, ...] = ()
     max_queries: int | None = None
     max_cost: float | None = None
     preset: str = ""

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -20,19 +21,21 @@ from raysys.cluster.plan import FLOOR, budget_range
 from raysys.cluster.problem import Problem
 from raysys.cluster.progress import ProgressPrinter, run_status
 from raysys.cluster.pruning import Pruner
-from raysys.cluster.ray_cluster import place, ray_session, resources
+from raysys.cluster.ray_cluster import Places, ray_session
 from raysys.cluster.run_book import RunBook
+from raysys.cluster.run_log import run_log
 from raysys.cluster.signals import SoftStop
 from raysys.cluster.teacher import teacher_setup
 from raysys.cluster.trainable import TrialContext, trainable
 from raysys.data.datasets import Dataset
-from raysys.errors import RaysysError, ResumeError, UnreachableError
+from raysys.errors import RaysysError, UnreachableError
 from raysys.fronts.front import contenders
 from raysys.records import EVALUATION, EvalSet, TrialRecord
 from raysys.search.study_searcher import StudySearcher, Suggestion
 from raysys.search.tune_scheduler import TuneScheduler
 from raysys.search.tune_searcher import TuneSearcher
 from raysys.seeding import trial_seed
+from raysys.source import code_id
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import NO_SCHEDULER, Manifest, write_manifest
@@ -42,8 +45,10 @@ from raysys.store.writer import RunWriter
 from raysys.teacher.actor import ActorOracle, Handle, answer, start_teacher
 from raysys.teacher.journal import read_accounts
 
+MOST = 1000
+"""Trials that Tune handles at once; how many there are `Places` says."""
 RETRIES = 2
-"""How often a failed trial is tried again, from its checkpoint."""
+"""How often a failed trial is tried again, from its checkpoint, without coming any further than before."""
 
 
 class Session:
@@ -71,20 +76,23 @@ class Session:
         """Run what is left of the problem that `prepare` gave, finish."""
         write_manifest(self._layout, self._manifest)  # more trials and larger caps are kept, whatever happens
         with (
+            run_log(self._layout, self._say) as self._log,
             RunWriter(self._layout) as writer,
-            ray_session(self._machine.address, self._layout.log),
+            ray_session(self._machine.address, self._log),
             SoftStop() as soft,
         ):
             book = RunBook(writer, records, time.monotonic)
             networks = 0 if self._space.teacher.http else self._space.teacher.replicas
-            concurrent, gpus = place(self._space.resources, self._machine.concurrent, resources(), networks)
-            teacher, val, test = self._teacher(problem, gpus)
+            joined = self._machine.address != "local"
+            places = Places(self._space.resources, self._machine.concurrent, joined, networks)
+            places.check()
+            teacher, val, test = self._teacher(problem, places.teacher_gpus)
             card = problems.tested_card(problem.card, val, test)
             self._manifest = self._manifest.model_copy(update={"teacher": card})
             write_manifest(self._layout, self._manifest)  # a resumed run runs again, perhaps with more trials
             brakes = Brakes(soft, self._machine, self._manifest, book, self._elapsed)
             if sum(record.status.ended for record in records) < self._manifest.trials:
-                self._search(book, problem, teacher, val, brakes, concurrent)
+                self._search(book, problem, teacher, val, brakes, places)
             book.interrupt()
             with contextlib.suppress(RaysysError):  # the run may be ending because the teacher is gone
                 answer(teacher.end.remote())  # Tune may have left requests under way
@@ -97,28 +105,16 @@ class Session:
         return time.monotonic() - self._start
 
     def prepare(self) -> Problem:
-        """The teacher, ready to be asked. Raises ResumeError when the run began with another one."""
-        layout, cache = self._layout, self._machine.cache
-        card = self._manifest.teacher
-        if card is None:
-            problem = problems.prepare(
-                self._space, self._dataset, layout, cache, self._manifest.id, self._say
-            )
-            self._manifest = self._manifest.model_copy(update={"teacher": problem.card})
-            write_manifest(layout, self._manifest)
-            return problem
-        problem = problems.reopen(self._space, self._dataset, layout, card, self._manifest.id)
-        found = problem.teacher.sha256()
-        if found != card.sha256:
-            raise ResumeError(
-                f"cannot resume {layout.root}: the teacher changed",
-                f"the run began with {card.sha256[:12]}, now it is {found[:12]}",
-                f"restore {layout.teacher}, or the server's model, or start a new run",
-            )
+        """The teacher of a run that has none yet, found or trained."""
+        problem = problems.prepare(
+            self._space, self._dataset, self._layout, self._machine.cache, self._manifest.id, self._say
+        )
+        self._manifest = self._manifest.model_copy(update={"teacher": problem.card})
+        write_manifest(self._layout, self._manifest)
         return problem
 
     def _teacher(self, problem: Problem, gpus: float) -> tuple[Handle, EvalSet, EvalSet]:
-        setup = teacher_setup(self._space, problem, self._layout, self._manifest.caps, gpus)
+        setup = teacher_setup(self._space, problem, self._layout, self._manifest.caps, gpus, self._log)
         teacher = start_teacher(setup)
         oracle = ActorOracle(teacher, EVALUATION, problem.evaluation_queries)
         return teacher, *problems.ask_held_out(problem, oracle)
@@ -130,7 +126,7 @@ class Session:
         teacher: Handle,
         val: EvalSet,
         brakes: Brakes,
-        concurrent: int,
+        places: Places,
     ) -> None:
         space, manifest = self._space, self._manifest
         study = StudySearcher(
@@ -164,17 +160,19 @@ class Session:
             study,
             on_suggest,
             manifest.trials - ended,
+            places=lambda: places.count,
             more=lambda: not self._cap_reached(book, problem, teacher),
         )
         _fit(
             self._layout,
+            self._log,
             self._trainable(problem, teacher, val),
             searcher,
             scheduler,
-            concurrent,
+            self._machine.concurrent or MOST,
             book,
             brakes,
-            self._progress(book, problem),
+            self._progress(book, problem, places),
             self._on_end(book, teacher),
         )
 
@@ -204,12 +202,12 @@ class Session:
         threads = problems.threads(self._space)
         gpu = "cuda" if each.gpus_per_trial else "cpu"  # the worker's, not this machine's
         images = problems.real_images(self._space, self._dataset)
-        context = TrialContext(str(self._layout.root), problem.task, val, teacher, threads, gpu, images)
+        context = TrialContext(self._layout, problem.task, val, teacher, threads, gpu, images, code_id())
         held = {"CPU": each.cpus_per_trial, "GPU": each.gpus_per_trial}
         return tune.with_resources(tune.with_parameters(trainable, context=context), held)
 
-    def _progress(self, book: RunBook, problem: Problem) -> Callable[[bool], None]:
-        printer = ProgressPrinter(self._machine.progress, self._layout.root.name, time.monotonic)
+    def _progress(self, book: RunBook, problem: Problem, places: Places) -> Callable[[bool], None]:
+        printer = ProgressPrinter(self._machine.progress, self._layout.name, time.monotonic)
         manifest = self._manifest
         kept = sum(record.status.ended for record in book.records.values())
         worst = problem.evaluation_queries + manifest.trials * budget_range(self._space)[1]
@@ -226,6 +224,7 @@ class Session:
                         manifest.goal,
                         self._elapsed(),
                         kept,
+                        waits=not last and not places.fitting,
                     )
                 )
             if last:
@@ -251,10 +250,11 @@ class Session:
 
 def _fit(
     layout: RunLayout,
+    log: Path,
     trial: Any,
     searcher: TuneSearcher,
     scheduler: TuneScheduler | None,
-    concurrent: int,
+    most: int,
     book: RunBook,
     brakes: Brakes,
     progress: Callable[..., None],
@@ -267,12 +267,13 @@ def _fit(
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=-1,
-            max_concurrent_trials=concurrent,
+            max_concurrent_trials=most,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name=f"session-{int(time.time())}",
             storage_path=str(layout.tune),
+            storage_filesystem=layout.filesystem,
             verbose=0,
             callbacks=[Recorder(book, progress, on_end, scheduler.reasons if scheduler else {})],
             stop=RunStopper(brakes.reason),
@@ -280,7 +281,7 @@ def _fit(
         ),
     )
     try:
-        with layout.log.open("a") as log, contextlib.redirect_stdout(log):
+        with log.open("a") as told, contextlib.redirect_stdout(told):
             tuner.fit()
     finally:
         progress(True)  # gives the terminal back

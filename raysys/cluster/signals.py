@@ -2,16 +2,57 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
 
 SOFT = (signal.SIGINT, signal.SIGTERM)
 
+END_NOW = signal.SIGUSR2  # SIGUSR1 is Tune's
+"""What `raysys stop --now` comes down to: as a second SIGTERM, also where there was no first one."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends what is under way as Ctrl-C does."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """While entered, SIGTERM and END_NOW raise `Terminated`, so that what is open is closed."""
+    before = {number: signal.signal(number, _terminated) for number in (signal.SIGTERM, END_NOW)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """While entered, SIGTERM waits; processes that are started meanwhile never get it.
+
+    A whole process group or container is often sent SIGTERM at once: a Ray that ends before its driver
+    takes the trials' ends with it. The handler stays as it was, whatever Ray installs.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def exit_code(end: KeyboardInterrupt) -> int:
+    """128 + the signal that ended the process, as a shell says it."""
+    return 128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT)
+
 
 class SoftStop:
-    """While entered, the first SIGINT or SIGTERM only sets `signal`; the second one has its old effect.
+    """While entered, the first SIGINT or SIGTERM only sets `signal`; the second one ends at once.
 
-    Enter it after `ray.init`, which installs a SIGTERM handler of its own.
+    Ray Tune may keep the exception of the second one to itself: `signal` is what counts.
     """
 
     def __init__(self) -> None:
@@ -21,12 +62,14 @@ class SoftStop:
     def __enter__(self) -> Self:
         for number in SOFT:
             self._before[number] = signal.signal(number, self._on_signal)
+        self._before[END_NOW] = signal.signal(END_NOW, self._on_end_now)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     @property
     def exit_code(self) -> int:
@@ -35,11 +78,15 @@ class SoftStop:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
-        self._restore()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _terminated)
         # Not through sys.stderr: the signal may have come in the middle of a write to it.
         os.write(2, b"\nstopping: every trial's state is on disk; the same signal again ends at once\n")
 
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before.clear()
+    def _on_end_now(self, number: int, frame: FrameType | None) -> None:
+        self.signal = signal.SIGTERM
+        raise Terminated
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise Terminated

@@ -1,6 +1,7 @@
 """The teacher service of a run, from its space and its caps."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from raysys.cluster.caps import payable
 from raysys.cluster.problem import Problem
@@ -16,8 +17,12 @@ def teacher_setup(
     layout: RunLayout,
     caps: Mapping[str, float] | None = None,
     gpus: float = 0.0,
+    log: Path | None = None,
 ) -> TeacherSetup:
-    """What the run's one teacher service is made of; each of its networks gets the share `gpus` of a GPU."""
+    """What the run's one teacher service is made of; each of its networks gets the share `gpus` of a GPU.
+
+    `log` is the driver's, for what the service's own process warns of.
+    """
     caps = caps or {}
     queries = caps.get("queries")
     return TeacherSetup(
@@ -31,5 +36,5 @@ def teacher_setup(
         decimals=space.teacher.decimals,
         replicas=space.teacher.replicas,
         num_gpus=gpus,
-        log=layout.log,
+        log=log,
     )

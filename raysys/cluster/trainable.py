@@ -1,33 +1,41 @@
 """The Ray shell around one trial: translation only. `raysys trial` runs the same `run_one` without Ray."""
 
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
 
+import raysys
 from raysys.cluster.one_trial import run_one
 from raysys.cluster.outbox import Outbox
 from raysys.errors import StorageError, UnreachableError
 from raysys.oracle import Images
 from raysys.records import EvalSet, Report, Task, TrialConfig
+from raysys.source import code_id
 from raysys.store.layout import RunLayout
 from raysys.teacher.actor import ActorOracle, Handle
 
 
 @dataclass(frozen=True)
 class TrialContext:
-    """What every trial of a run gets; `images`, real ones, only where the method needs them."""
+    """What every trial of a run gets; `images`, real ones, only where the method needs them.
 
-    root: str
+    `code` is the driver's `code_id`: a worker that has another raysys runs no trial.
+    """
+
+    layout: RunLayout
     task: Task
     val: EvalSet
     teacher: Handle
     threads: int
     device: str
     images: Images | None
+    code: str
 
 
 def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
@@ -40,12 +48,13 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
 
     outbox = Outbox(send, time.monotonic)
     try:
+        _check_code(context.code)
         outcome = run_one(
             trial,
             context.task,
-            lambda uid, budget, attempt: ActorOracle(context.teacher, uid, budget, attempt),
+            lambda uid, budget: ActorOracle(context.teacher, uid, budget),
             context.val,
-            RunLayout.open(context.root),
+            context.layout,
             outbox.add,
             time.monotonic,
             context.device,
@@ -63,6 +72,16 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
     last = _result(outbox.take() or outcome.reports[-1:])
     ended = {"status": "finished", "note": outcome.note, "weights_sha256": outcome.weights_sha256}
     tune.report({**last, **ended})
+
+
+def _check_code(wanted: str) -> None:
+    if code_id() != wanted:
+        raise UnreachableError(
+            f"the node {socket.gethostname()} has another raysys than the driver",
+            f"the driver has {wanted}, the node {code_id()} in {Path(raysys.__file__).parent}",
+            "install the same one there (raysys doctor --address compares all nodes),"
+            " then: raysys tune --resume RUN",
+        )
 
 
 def _result(reports: Sequence[Report]) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pyarrow.fs import FileSelector
 from torch import nn
 
-from raysys.distill.trial import saved_position
+from raysys.distill.trial import Position, saved_position
+from raysys.files import read_bytes, write_atomic
 from raysys.models.weights import save_safetensors, state_sha256
 from raysys.oracle import Images, Response
 from raysys.records import TrialConfig
-from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
 from raysys.store.pairs import join_parts, keep_part
 
@@ -24,54 +25,60 @@ SIDE = 256
 """Least side of a contact sheet's picture rows, in pixels."""
 CRC_BYTES = 4
 
+_STATE, _REQUEST = "state-{}.pt", "request-{}.npy"
+"""Files of a trial that has not ended, by the number of the next request, or of their own."""
+
 
 class TrialFiles:
-    """The files of one trial, on the machine where it runs. A `distill.trial.Keeper`."""
+    """The files of one trial, wherever the run lies. A `distill.trial.Keeper`.
+
+    States and requests end with a checksum that is seeded with their name: one that was swapped with another
+    trial's is damaged. The two newest states are kept, and the requests that the older one may make again.
+    """
 
     def __init__(self, layout: RunLayout, uid: str) -> None:
         self._layout = layout
         self._uid = uid
         self._folder = layout.checkpoints(uid)
-        self._state = self._folder / "state.pt"
-
-    def next_attempt(self) -> int:
-        """The number of this attempt: 0, 1, ...; counted where it survives a crash."""
-        path = self._folder / "attempts"
-        attempt = int(path.read_text()) if path.exists() else 0
-        self._write(path, str(attempt + 1).encode())
-        return attempt
 
     def load(self) -> bytes | None:
         """See `Keeper.load`."""
-        try:
-            return self._state.read_bytes()
-        except FileNotFoundError:
-            return None
+        return self.newest()[0]
 
-    def position(self) -> tuple[int, int] | None:
-        """(requests made, queries spent) by the saved state, if there is one. Raises CorruptRunError."""
+    def newest(self) -> tuple[bytes | None, list[str]]:
+        """The newest state that is whole, and the names of newer ones that are damaged."""
+        damaged: list[str] = []
+        for sequence in reversed(self._sequences(_STATE)):
+            if (state := self._read(_STATE, sequence)) is not None:
+                return state, damaged
+            damaged.append(_STATE.format(sequence))
+        return self._old_state(damaged), damaged
+
+    def position(self) -> Position | None:
+        """Where the saved state stands, if there is one. Raises CorruptRunError."""
         saved = self.load()
         return None if saved is None else saved_position(saved)
 
-    def save(self, state: bytes) -> None:
+    def save(self, state: bytes, sequence: int) -> None:
         """See `Keeper.save`. Raises StorageError."""
-        self._write(self._state, state)
-        for path in self._folder.glob("request-*.npy"):
-            path.unlink(missing_ok=True)
+        self._seal(_STATE, sequence, state)
+        kept = self._sequences(_STATE)
+        before = kept[-2] if len(kept) > 1 else 0
+        for name in (_STATE, _REQUEST):
+            for number in self._sequences(name):
+                if number < before:
+                    self._layout.filesystem.delete_file(str(self._folder / name.format(number)))
 
     def keep_request(self, sequence: int, images: Images) -> None:
         """See `Keeper.keep_request`: on the disk when this returns. Raises StorageError."""
         buffer = io.BytesIO()
         np.save(buffer, images)
-        body = buffer.getvalue()
-        self._write(self._request(sequence), body + zlib.crc32(body).to_bytes(CRC_BYTES))
+        self._seal(_REQUEST, sequence, buffer.getvalue())
 
     def kept_request(self, sequence: int) -> Images | None:
         """See `Keeper.kept_request`; None for a damaged file too: its images are then made again."""
-        path = self._request(sequence)
-        data = path.read_bytes() if path.exists() else b""
-        body = data[:-CRC_BYTES]
-        if not body or data[-CRC_BYTES:] != zlib.crc32(body).to_bytes(CRC_BYTES):
+        body = self._read(_REQUEST, sequence)
+        if body is None:
             return None
         images: Images = np.load(io.BytesIO(body), allow_pickle=False)
         return images
@@ -92,15 +99,48 @@ class TrialFiles:
     def save_student(self, student: nn.Module, config: TrialConfig) -> str:
         """Keep the student with its config and what it paid for; returns the sha256 of its weights."""
         folder = self._layout.students(self._uid)
-        folder.mkdir(parents=True, exist_ok=True)
         digest = state_sha256(student)
         self._write(folder / "config.json", json.dumps(asdict(config), indent=2).encode())
-        save_safetensors(student, folder / "weights.safetensors", {"uid": self._uid, "sha256": digest})
+        metadata = {"uid": self._uid, "sha256": digest}
+        save_safetensors(student, folder / "weights.safetensors", metadata, self._layout.filesystem)
         join_parts(self._layout, self._uid)
         return digest
 
-    def _request(self, sequence: int) -> Path:
-        return self._folder / f"request-{sequence}.npy"
+    def _seal(self, name: str, sequence: int, body: bytes) -> None:
+        self._write(self._folder / name.format(sequence), body + self._checksum(name, sequence, body))
+
+    def _read(self, name: str, sequence: int) -> bytes | None:
+        """What was sealed; None where there is nothing, or it is damaged."""
+        data = self._content(name.format(sequence))
+        body = data[:-CRC_BYTES]
+        return body if body and data[-CRC_BYTES:] == self._checksum(name, sequence, body) else None
+
+    def _checksum(self, name: str, sequence: int, body: bytes) -> bytes:
+        seed = zlib.crc32(f"{self._uid}/{name.format(sequence)}".encode())
+        return zlib.crc32(body, seed).to_bytes(CRC_BYTES)
+
+    def _old_state(self, damaged: list[str]) -> bytes | None:
+        """The state that schema 1 kept: a checksum without a seed, then the body."""
+        data = self._content("state.pt")
+        if data and data[:CRC_BYTES] != zlib.crc32(data[CRC_BYTES:]).to_bytes(CRC_BYTES):
+            damaged.append("state.pt")
+            return None
+        return data[CRC_BYTES:] or None
+
+    def _content(self, name: str) -> bytes:
+        return read_bytes(self._layout.filesystem, self._folder / name) or b""
+
+    def _sequences(self, name: str) -> list[int]:
+        """The numbers of the files of that name, rising."""
+        listed = self._layout.filesystem.get_file_info(FileSelector(str(self._folder), allow_not_found=True))
+        before, after = name.split("{}")
+        names = (info.base_name for info in listed)
+        told = (
+            one.removeprefix(before).removesuffix(after)
+            for one in names
+            if one.startswith(before) and one.endswith(after)
+        )
+        return sorted(int(number) for number in told if number.isdecimal())
 
     def _write(self, path: Path, data: bytes) -> None:
         write_atomic(self._layout.filesystem, path, lambda stream: stream.write(data))

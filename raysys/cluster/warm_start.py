@@ -11,7 +11,7 @@ from raysys.space.schema import Space
 from raysys.store.reader import read_run
 
 
-def earlier_trials(space: Space, runs: Sequence[Path], say: Callable[[str], None]) -> list[TrialRecord]:
+def earlier_trials(space: Space, runs: Sequence[str | Path], say: Callable[[str], None]) -> list[TrialRecord]:
     """The finished trials of `runs` whose configs are of `space`, in the order of the runs.
 
     They may have had another teacher of the same data set: the sampler only begins with what helped there.
@@ -20,7 +20,7 @@ def earlier_trials(space: Space, runs: Sequence[Path], say: Callable[[str], None
     return [record for run in runs for record in _of_run(space, run, say)]
 
 
-def _of_run(space: Space, run: Path, say: Callable[[str], None]) -> list[TrialRecord]:
+def _of_run(space: Space, run: str | Path, say: Callable[[str], None]) -> list[TrialRecord]:
     snapshot = read_run(run)
     manifest = snapshot.manifest
     wanted = {

@@ -65,7 +65,7 @@ def worst_case(
     return WorstCase(queries, held_out, cost, each, max(known, default=None), len(paces))
 
 
-def trials_like(storage: Path, space: Space) -> list[TrialRecord]:
+def trials_like(storage: str | Path, space: Space) -> list[TrialRecord]:
     """Trials in the latest runs of `storage` with the space's data set, method, response and student.
 
     What cannot be read is passed over; a storage that does not exist has none.
@@ -78,7 +78,7 @@ def trials_like(storage: Path, space: Space) -> list[TrialRecord]:
     for layout in layouts:
         try:
             if _is_alike(read_manifest(layout), space):
-                table, _ = trials_of(layout).read()
+                table = trials_of(layout).read().table
                 rows = latest_trials(table).select(TRIALS.names).to_pylist()
                 found += [trial_record(row) for row in rows]
         except (CorruptRunError, OSError):

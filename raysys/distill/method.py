@@ -89,6 +89,11 @@ class Method(ABC):
         """The student as it would be delivered now: images (n, c, h, w) in [0, 1] -> logits (n, K)."""
 
     @property
+    def sequence(self) -> int:
+        """The number of its next request."""
+        return self._sequence
+
+    @property
     @abstractmethod
     def pool_size(self) -> int:
         """Images kept with their answers."""

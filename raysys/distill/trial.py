@@ -2,7 +2,6 @@
 
 import io
 import math
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -27,11 +26,14 @@ class Keeper(Protocol):
     """Where a trial's things go; how and where is not the trial's business."""
 
     def load(self) -> bytes | None:
-        """The newest saved state of this trial, or None."""
+        """The newest saved state of this trial that is whole, or None."""
         ...
 
-    def save(self, state: bytes) -> None:
-        """Keep a state, replacing the one before as a whole, and drop the requests kept until then."""
+    def save(self, state: bytes, sequence: int) -> None:
+        """Keep a state that has made the requests before `sequence`, and the one before it.
+
+        Requests that neither of the two will make again may go.
+        """
         ...
 
     def keep_request(self, sequence: int, images: Images) -> None:
@@ -39,7 +41,7 @@ class Keeper(Protocol):
         ...
 
     def kept_request(self, sequence: int) -> Images | None:
-        """The images kept for a request since the last saved state, or None."""
+        """The images kept for a request, or None."""
         ...
 
     def keep_pairs(self, first: int, images: Images, response: Response) -> None:
@@ -111,7 +113,6 @@ def run_trial(
     keeper: Keeper,
     on_reports: Callable[[Sequence[Report]], None],
     clock: Callable[[], float],
-    attempt: int = 0,
     device: str = "cpu",
     images: Images | None = None,
 ) -> Outcome:
@@ -133,7 +134,7 @@ def run_trial(
         reports.append(
             Report(
                 uid=config.uid,
-                attempt=attempt,
+                attempt=oracle.epoch,
                 step=len(reports),
                 queries=method.queries,
                 val_accuracy=accuracy,
@@ -160,14 +161,14 @@ def run_trial(
         if progress.samples is not None:
             keeper.show(reports[-1].step, progress.samples)
         requests.keep_pairs(method.queries)  # before the state that does not ask for them again
-        keeper.save(_pack(method, reports))
+        keeper.save(_pack(method, reports), method.sequence)
         on_reports(reports[-1:])
     notes = (DIVERGED if reports and math.isnan(reports[-1].agreement) else "", method.note)
     return Outcome(method.student.eval(), reports, "; ".join(filter(None, notes)))
 
 
 def _pack(method: Method, reports: Sequence[Report]) -> bytes:
-    """Four bytes of CRC32, then the state as torch saves it, which has no checksum of its own."""
+    """The state as torch saves it, which has no checksum: a keeper must see to that."""
     buffer = io.BytesIO()
     state = {
         "version": STATE_VERSION,
@@ -175,7 +176,7 @@ def _pack(method: Method, reports: Sequence[Report]) -> bytes:
         "reports": [asdict(report) for report in reports],
     }
     torch.save(state, buffer)
-    return zlib.crc32(buffer.getbuffer()).to_bytes(4) + buffer.getvalue()
+    return buffer.getvalue()
 
 
 def _restore(method: Method, saved: bytes | None) -> list[Report]:
@@ -187,24 +188,31 @@ def _restore(method: Method, saved: bytes | None) -> list[Report]:
     return [Report(**row) for row in state["reports"]]
 
 
-def saved_position(saved: bytes) -> tuple[int, int]:
-    """(requests made, queries spent) by a saved state. Raises CorruptRunError."""
-    method = _unpack(saved)["method"]
-    return method["sequence"], method["queries"]
+@dataclass(frozen=True)
+class Position:
+    """Where a saved state stands: requests made, queries spent, and reports told."""
+
+    requests: int
+    queries: int
+    reports: int
+
+
+def saved_position(saved: bytes) -> Position:
+    """Where a saved state stands. Raises CorruptRunError."""
+    state = _unpack(saved)
+    method = state["method"]
+    return Position(method["sequence"], method["queries"], len(state["reports"]))
 
 
 def _unpack(saved: bytes) -> dict[str, Any]:
-    body = saved[4:]
     try:
-        if saved[:4] != zlib.crc32(body).to_bytes(4):
-            raise ValueError("it does not match its checksum")
-        state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)  # noqa: TID251
+        state: dict[str, Any] = torch.load(io.BytesIO(saved), weights_only=True)  # noqa: TID251
         version = state["version"]
     except Exception as error:
         raise CorruptRunError(
             "a trial's saved state cannot be read",
             str(error).partition("\n")[0],
-            "without its checkpoints/UID/state.pt it starts again; the ledger answers what it asked before",
+            "without its folder in checkpoints/ it starts again; the ledger answers what it asked before",
         ) from error
     if version != STATE_VERSION:
         raise CorruptRunError(

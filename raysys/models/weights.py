@@ -1,16 +1,17 @@
 """Weights on disk, without pickle: safetensors, and the hash that names a state."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
+from pyarrow.fs import FileSystem, LocalFileSystem
 from torch import Tensor, nn
 
-from raysys.errors import StorageError, UsageError
+from raysys.errors import UsageError
+from raysys.files import write_atomic
 
 
 def state_sha256(module: nn.Module) -> str:
@@ -23,45 +24,28 @@ def state_sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def save_safetensors(module: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+def save_safetensors(
+    module: nn.Module,
+    path: Path,
+    metadata: Mapping[str, str] | None = None,
+    filesystem: FileSystem | None = None,
+) -> None:
     """Write the module's state to `path`, all or nothing. Raises StorageError when that fails."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    write_atomically(path, safetensors.torch.save(state, dict(metadata or {})))
+    content = safetensors.torch.save(state, dict(metadata or {}))
+    write_atomic(filesystem or LocalFileSystem(), path, lambda stream: stream.write(content))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, all or nothing, making its folder. Raises StorageError when that fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # or a power cut may take back the new name
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {path}", str(error), "free some space, or choose another folder"
-        ) from None
-
-
-def load_safetensors(module: nn.Module, path: Path) -> None:
+def load_safetensors(module: nn.Module, path: Path, filesystem: FileSystem | None = None) -> None:
     """Fill `module` from a safetensors file. Raises UsageError when it is damaged or does not fit."""
-    load_state(module, read_safetensors(path), path)
+    load_state(module, read_safetensors(path, filesystem), path)
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path, filesystem: FileSystem | None = None) -> dict[str, Tensor]:
     """The tensors of a safetensors file, on the CPU. Raises UsageError when it cannot be read."""
     try:
-        return safetensors.torch.load_file(path)
+        with (filesystem or LocalFileSystem()).open_input_file(str(path)) as stream:
+            return safetensors.torch.load(stream.read())
     except (safetensors.SafetensorError, OSError) as error:
         raise UsageError(f"cannot read weights {path}", str(error), "is it a safetensors file?") from None
 

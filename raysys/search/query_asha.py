@@ -139,6 +139,17 @@ class QueryAsha:
             why = f"goes on at {rung:,} queries, as before"
             self._decisions[uid, rung] = Decision(True, rung, why)
 
+    def settled(self, uid: str, budget: int, queries: int, stopped: bool) -> None:
+        """What an earlier session decided about a trial that was charged so much, also where it told nothing.
+
+        It went on at the milestones before; at the one that it came to, it was stopped or is still judged.
+        """
+        for rung in own_milestones(self._rungs, budget):
+            if rung < queries:
+                self._decisions[uid, rung] = Decision(True, rung, f"goes on at {rung:,} queries, as before")
+            elif rung == queries and stopped:
+                self._decisions[uid, rung] = Decision(False, rung, f"stopped at {rung:,} queries, as before")
+
     def ended(self, uid: str, queries: int, score: float | None, extra: Sequence[float | None] = ()) -> None:
         """A trial finished: what its queries bought counts at the next milestone, if that is near.
 

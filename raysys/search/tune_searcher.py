@@ -15,6 +15,8 @@ _log = logging.getLogger(__name__)
 class TuneSearcher(Searcher):
     """Gives at most `count` suggestions of `study` to Tune and tells it what became of them.
 
+    `places` says how many of them may be under way at once.
+
     New trials are suggested only while `more()`; those that a replay found unfinished always go on.
 
     `on_suggest` is called with each suggestion before Tune knows of it: it records the trial durably and
@@ -30,18 +32,31 @@ class TuneSearcher(Searcher):
         study: StudySearcher,
         on_suggest: Callable[[Suggestion], dict[str, Any]],
         count: int,
+        places: Callable[[], int],
         more: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__()
         self._study = study
         self._on_suggest = on_suggest
         self._left = count
+        self._places = places
         self._more = more
         self._uids: dict[str, str] = {}
 
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """True: `suggest` itself sees to it."""
+        return True
+
     def suggest(self, trial_id: str) -> Any:
-        """The config of the next trial, or FINISHED after `count` of them, or when there are no `more`."""
-        if self._left <= 0 or not (self._study.has_unfinished or self._more()):
+        """The config of the next trial; None while there is no place for it.
+
+        FINISHED after `count` of them, or when there are no `more`.
+        """
+        if self._left <= 0:
+            return Searcher.FINISHED
+        if len(self._uids) >= self._places():
+            return None
+        if not (self._study.has_unfinished or self._more()):
             return Searcher.FINISHED
         suggestion = self._study.ask()
         config = self._on_suggest(suggestion)

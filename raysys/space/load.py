@@ -191,10 +191,19 @@ def from_json(data: Mapping[str, Any], trust_program: bool = False) -> Space:
     return space.model_copy(update={"teacher": space.teacher.model_copy(update={"trusted": trusted})})
 
 
+UNDECIDING = ("description", "trials", "resources", "smoke", "presets")
+"""Keys that decide neither which trials are searched nor what each of them does."""
+
+
 def digest(space: Space) -> str:
     """sha256 (hex) of all that decides which trials are searched and what each of them does."""
-    data = space.model_dump(mode="json", exclude={"description", "trials", "resources", "smoke", "presets"})
-    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
+    return digest_of(to_json(space))
+
+
+def digest_of(data: Mapping[str, Any]) -> str:
+    """The digest of a space that `to_json` wrote, perhaps of an older raysys."""
+    deciding = {key: value for key, value in data.items() if key not in UNDECIDING}
+    return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
 
 
 def _merged(old: Any, new: Any) -> Any:

@@ -42,7 +42,7 @@ class Entry:
     @property
     def name(self) -> str:
         """RUN:UID, as `raysys trial --from` takes it."""
-        return f"{self.run.root}:{self.record.uid}"
+        return f"{self.run.location}:{self.record.uid}"
 
     def value(self, column: str) -> float | None:
         """A number of the trial, None where it has none."""
@@ -90,7 +90,9 @@ def comparable(runs: Iterable[str]) -> list[tuple[RunLayout, Snapshot]]:
     for run in runs:
         layout = RunLayout.open(run)
         snapshot = read_run(layout)
-        found.setdefault(snapshot.manifest.id or os.path.realpath(layout.root), (layout, snapshot))
+        found.setdefault(
+            snapshot.manifest.id or layout.uri or os.path.realpath(layout.root), (layout, snapshot)
+        )
         if not _finished(snapshot):
             raise UsageError(f"{snapshot.path} has no finished trial", hint="leave it out, or let it end")
     first, *others = (snapshot for _, snapshot in found.values())

@@ -2,30 +2,113 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pyarrow.fs import FileSystem, LocalFileSystem
+from pyarrow.fs import FileSystem, FileType, LocalFileSystem
+
+from raysys.errors import RaysysError, UnreachableError, UsageError
+
+_OPTIONS = {
+    "s3": "allow_delayed_open=true",  # a small object in one request instead of three
+    "gs": "retry_limit_seconds=15",  # by itself, 15 minutes
+}
+"""What each kind of URI is opened with, unless it says otherwise."""
+
+_NO_ACCESS = ("ACCESS_DENIED", "ACCESS_KEY", "SIGNATURE", "TOKEN", "status 401", "status 403")
 
 
 def open_storage(path_or_uri: str | Path) -> tuple[FileSystem, Path]:
-    """Filesystem and path in it of a local path or of a URI that `pyarrow.fs` knows (s3://, gs://, ...)."""
-    if "://" in str(path_or_uri):
-        filesystem, path = FileSystem.from_uri(str(path_or_uri))
-        return filesystem, Path(path)
-    return LocalFileSystem(), Path(path_or_uri).expanduser().absolute()
+    """Filesystem and path in it of a local path or of a URI that `pyarrow.fs` knows (s3://, gs://, ...).
+
+    A URI's endpoint is asked for the bucket. Raises UsageError for a URI, bucket or credentials that cannot
+    be used, UnreachableError where nobody answers.
+    """
+    uri = str(path_or_uri)
+    if "://" not in uri:
+        return LocalFileSystem(), Path(path_or_uri).expanduser().absolute()
+    parts = urlsplit(uri)
+    if parts.password is not None:
+        raise UsageError(
+            f"a secret stands in the URI {parts.scheme}://...@{parts.hostname}",
+            "command lines and run.json are read by others",
+            "take it out: credentials come from the environment, e.g. AWS_ACCESS_KEY_ID",
+        )
+    option = _OPTIONS.get(parts.scheme, "")
+    if option and option.partition("=")[0] not in parts.query:
+        uri += f"{'&' if parts.query else '?'}{option}"
+    try:
+        filesystem, path = FileSystem.from_uri(uri)
+        root = Path(path)
+        if not isinstance(filesystem, LocalFileSystem):
+            bucket = filesystem.get_file_info(root.parts[0])
+            if bucket.type is FileType.NotFound:
+                raise UsageError(
+                    f"there is no bucket {bucket.path}",
+                    f"asked for {path_or_uri}",
+                    "make it, or name another",
+                )
+    except (OSError, ValueError) as failure:
+        raise _refused(str(path_or_uri), str(failure).partition("\n")[0]) from None
+    return filesystem, root
+
+
+def _refused(uri: str, why: str) -> RaysysError:
+    """What it means to a person that a URI cannot be opened."""
+    if "NETWORK_CONNECTION" in why or "curl" in why.lower():
+        hint = (
+            "is the server up? another one than the provider's: s3://BUCKET/PATH?endpoint_override=HOST:PORT"
+        )
+        return UnreachableError(f"nobody answers at the endpoint of {uri}", why, hint)
+    if any(word in why for word in _NO_ACCESS):
+        return UsageError(
+            f"no access to {uri}",
+            why,
+            "credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_PROFILE",
+        )
+    return UsageError(f"cannot open {uri}", why, "use a folder, or a URI such as s3://BUCKET/PATH")
+
+
+def inside(location: str, name: str) -> str:
+    """The folder `name` of a local path or URI; a URI keeps its query."""
+    path, mark, query = location.partition("?") if "://" in location else (location, "", "")
+    return f"{path.rstrip('/')}/{name}{mark}{query}"
 
 
 @dataclass(frozen=True)
 class RunLayout:
-    """Where everything of a run lies below `root`, a path in `filesystem`."""
+    """Where everything of a run lies below `root`, a path in `filesystem`.
+
+    `uri` is what it was opened with, empty for a local path. It can be sent to another machine.
+    """
 
     root: Path
     filesystem: FileSystem = field(default_factory=LocalFileSystem)
+    uri: str = ""
 
     @classmethod
     def open(cls, path_or_uri: str | Path) -> "RunLayout":
-        """The layout of the run at a local path or URI; nothing is read or written."""
+        """The layout of the run at a local path or URI; nothing of it is read or written.
+
+        Raises UsageError, UnreachableError as `open_storage` does.
+        """
         filesystem, root = open_storage(path_or_uri)
-        return cls(root, filesystem)
+        return cls(root, filesystem, "" if isinstance(filesystem, LocalFileSystem) else str(path_or_uri))
+
+    @property
+    def name(self) -> str:
+        """The run's name: its folder."""
+        return self.root.name
+
+    @property
+    def location(self) -> str:
+        """What a person gives to a command for this run: a local path, or the URI with its query."""
+        return self.uri or str(self.root)
+
+    @property
+    def storage(self) -> str:
+        """The location of the folder that holds the run."""
+        path, mark, query = self.uri.partition("?")
+        return f"{path.rstrip('/').rpartition('/')[0]}{mark}{query}" if self.uri else str(self.root.parent)
 
     @property
     def run_json(self) -> Path:
@@ -33,9 +116,24 @@ class RunLayout:
         return self.root / "run.json"
 
     @property
+    def previous_run_json(self) -> Path:
+        """The manifest before it, for the time when that one is damaged."""
+        return self.root / "run.json.previous"
+
+    @property
     def lock(self) -> Path:
-        """The file that keeps a second driver out."""
+        """The file that keeps a second driver of this machine out."""
         return self.root / "lock"
+
+    @property
+    def driver(self) -> Path:
+        """Who works on the run, and when it last showed a sign of life."""
+        return self.root / "driver.json"
+
+    @property
+    def stop(self) -> Path:
+        """The wish that the driver ends."""
+        return self.root / "stop.json"
 
     @property
     def trials(self) -> Path:

@@ -1,22 +1,38 @@
-"""run.json: what a run is, fixed at its start, and how far it got."""
+"""run.json: what a run is, fixed at its start, and how far it got.
 
+The file has a checksum of itself, and the one before it stays beside it: `run.json.previous` is read where
+run.json is damaged or missing.
+"""
+
+import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raysys import __version__
 from raysys.errors import CorruptRunError
+from raysys.files import write_atomic
 from raysys.fronts.goal import Goal
 from raysys.fronts.hypervolume import Reference
 from raysys.fronts.objectives import ACCURACY, QUERIES, Objective
 from raysys.records import TeacherCard
-from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
 
-SCHEMA_VERSION = 1
-"""Version of the files of a run; a reader refuses newer ones."""
+SCHEMA_VERSION = 2
+"""Version of the files of a run; a reader refuses newer ones, and reads older ones.
+
+1: run.json without checksum and generation; parts, trials' states and requests without their names in theirs.
+"""
+
+_WITHOUT_CHECKSUM = 1
+"""The last schema whose run.json has no checksum."""
+
+_MISSING = "is missing"
 
 NO_SAMPLER = "none"
 """`sampler` of a run that is one trial of `raysys trial`: nothing was searched."""
@@ -73,8 +89,10 @@ class Manifest(BaseModel):
     trials: int = Field(ge=0, description="planned trials")
     seeds: int = Field(1, ge=1, description="trials that a config on the front gets")
     warm_start: tuple[str, ...] = Field((), description="earlier runs that the search began with")
+    warm_start_sha256: str = Field("", description="of the file with their trials")
     caps: dict[str, float] = {}
     versions: dict[str, str] = {}
+    code: str = Field("", description="sha256 of the sources of raysys that began it")
     teacher: TeacherCard | None = None
     dataset: dict[str, Any] = {}
     charged: int = 0
@@ -101,33 +119,89 @@ class Manifest(BaseModel):
         return self.goal.score
 
 
+@dataclass(frozen=True)
+class _File:
+    """A manifest as it is kept; `generation` counts how often it was written before."""
+
+    manifest: Manifest
+    generation: int
+    text: bytes
+
+
 def write_manifest(layout: RunLayout, manifest: Manifest) -> None:
-    """Create or replace the manifest, whole or not at all. Raises StorageError."""
-    text = manifest.model_dump_json(indent=2) + "\n"
-    write_atomic(layout.filesystem, layout.run_json, lambda stream: stream.write(text.encode()))
+    """Create or replace the manifest, whole or not at all, and keep the one before it. Raises StorageError.
+
+    A good one is never replaced by a copy of a damaged one.
+    """
+    current, before = (_read(layout, path) for path in (layout.run_json, layout.previous_run_json))
+    generation = 1 + max((one.generation for one in (current, before) if isinstance(one, _File)), default=-1)
+    if isinstance(current, _File) and current.generation == generation - 1:
+        _write(layout, layout.previous_run_json, current.text)
+    data = {**manifest.model_dump(mode="json"), "schema_version": SCHEMA_VERSION, "generation": generation}
+    text = json.dumps({**data, "checksum": _checksum(data)}, indent=2) + "\n"
+    _write(layout, layout.run_json, text.encode())
 
 
 def read_manifest(layout: RunLayout) -> Manifest:
     """Read the manifest. Raises CorruptRunError when it is missing, unreadable or of a newer raysys."""
-    path = layout.run_json
+    return newest_manifest(layout)[0]
+
+
+def newest_manifest(layout: RunLayout) -> tuple[Manifest, str]:
+    """The newest manifest that can be read, and why it is not the one of run.json, where it is not.
+
+    Raises CorruptRunError as `read_manifest`.
+    """
+    current, before = (_read(layout, path) for path in (layout.run_json, layout.previous_run_json))
+    if isinstance(before, _File):
+        if isinstance(current, str):
+            return before.manifest, f"run.json {current}: the one before it is used"
+        if before.generation > current.generation:
+            return before.manifest, "run.json is older than run.json.previous, which is used"
+    if isinstance(current, _File):
+        return current.manifest, ""
+    if current == before == _MISSING:
+        raise CorruptRunError(
+            f"{layout.location} is no run", "it has no run.json", "raysys ls STORAGE lists the runs"
+        )
+    raise CorruptRunError(
+        f"cannot read {layout.run_json}",
+        f"it {current}" + (f"; the one before it {before}" if before != _MISSING else ""),
+        "restore the file from a backup; nothing was changed",
+    )
+
+
+def _read(layout: RunLayout, path: Path) -> _File | str:
+    """A manifest, or what is wrong with it. Raises CorruptRunError for one of a newer raysys."""
     try:
         with layout.filesystem.open_input_stream(str(path)) as stream:
-            data = json.loads(stream.readall())
-        version = data["schema_version"]
+            text = stream.readall()
+        data = json.loads(text)
+        version, checksum = data["schema_version"], data.pop("checksum", None)
+        if checksum is not None and checksum != _checksum(data):
+            return "does not match its checksum"
         if version > SCHEMA_VERSION:
             raise CorruptRunError(
                 f"{path} is of a newer raysys (schema {version})",
                 f"this raysys {__version__} reads schemas up to {SCHEMA_VERSION}",
                 "upgrade raysys",
             )
-        return Manifest.model_validate(data)
+        if checksum is None and version > _WITHOUT_CHECKSUM:
+            return "has no checksum"
+        return _File(Manifest.model_validate(data), data.get("generation", 0), text)
     except FileNotFoundError:
-        raise CorruptRunError(
-            f"{layout.root} is no run", "it has no run.json", "raysys ls STORAGE lists the runs"
-        ) from None
+        return _MISSING
     except ValidationError as failure:
         first = failure.errors()[0]
-        why = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return f"is damaged: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
     except (OSError, ValueError, TypeError, KeyError) as failure:
-        why = f"{type(failure).__name__}: {failure}"
-    raise CorruptRunError(f"cannot read {path}", why, "restore the file from a backup; nothing was changed")
+        return f"is damaged: {type(failure).__name__}: {failure}"
+
+
+def _checksum(data: Mapping[str, Any]) -> str:
+    """Of the values, however they are written."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _write(layout: RunLayout, path: Path, text: bytes) -> None:
+    write_atomic(layout.filesystem, path, lambda stream: stream.write(text))

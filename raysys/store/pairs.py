@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysys.errors import CorruptRunError
+from raysys.files import write_atomic
 from raysys.oracle import Images, Response
-from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
 from raysys.store.parts import Parts, number_of
 
@@ -31,7 +31,7 @@ def keep_part(layout: RunLayout, uid: str, first: int, images: Images, response:
 
     Images uint8 (n, c, h, w), n >= 1. Raises StorageError.
     """
-    _parts(layout, uid).append(pairs_table(images, response), first)
+    _parts(layout, uid).replace(pairs_table(images, response), first)
 
 
 def join_parts(layout: RunLayout, uid: str) -> None:
@@ -40,16 +40,17 @@ def join_parts(layout: RunLayout, uid: str) -> None:
     Nothing is written where one is missing, as where an older raysys began the trial, or damaged: the ledger
     still has the answers, and a trial that was paid for must not fail for its pairs.
     """
-    parts, rows = _parts(layout, uid).files(), 0
+    folder = _parts(layout, uid)
+    parts, rows = folder.files(), 0
     if not parts:
         return
     try:
         for info in parts:
             if number_of(info) != rows:
                 return
-            with _open(layout, info.path) as file:
-                rows += file.metadata.num_rows
-                schema = file.schema_arrow
+            file = pq.ParquetFile(pa.BufferReader(folder.content(info)))
+            rows += file.metadata.num_rows
+            schema = file.schema_arrow
     except (OSError, pa.ArrowException):
         return
 

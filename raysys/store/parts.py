@@ -1,11 +1,16 @@
 """A table as a folder of immutable, numbered Parquet parts: safe to read while it is written.
 
-A part is written under a hidden name and renamed; parts are merged into one with a higher number before
-the old ones go. So a reader sees every row at least once, and what was written later stands later.
+A part's name says for which numbers it stands and the CRC32 of its content: `part-FIRST-LAST-CRC32.parquet`.
+So a damaged part, one whose content was swapped with another's, and one that is missing are all seen. An
+older raysys wrote `part-NUMBER.parquet`, of which none of this is known.
+
+A part is written under a hidden name and renamed. Now and then, all are merged into one that stands for all
+their numbers; what it replaced goes only with the next merge, and is read where the merged part is damaged.
 """
 
 import re
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +18,42 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import FileInfo, FileSelector, FileSystem
 
-from raysys.store.files import write_atomic
+from raysys.files import write_atomic
 from raysys.store.schema import LATER, concat
 
-_NAME = re.compile(r"part-(\d{8,})\.parquet")
+_NAME = re.compile(r"part-(\d{8,})(?:-(\d{8,})-([0-9a-f]{8}))?\.parquet")
 _LISTINGS = 10
-"""How often a reader lists again when a part went away under it (each time, a merge came between)."""
+"""How often a reader lists again when a part went away under it (each time, merges came between)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file that stands for the numbers `first` to `last`; `crc` is empty in names of an older raysys."""
+
+    info: FileInfo
+    first: int
+    last: int
+    crc: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows in the order in which they were written, and what is wrong with the parts.
+
+    `damaged` parts (paths) cannot be read; `lost` counts the numbers whose rows no other part has.
+    """
+
+    table: pa.Table
+    damaged: tuple[str, ...]
+    lost: int
+
+
+@dataclass(frozen=True)
+class _Read:
+    found: list[Part]
+    tables: dict[str, pa.Table]
+    """By path, of the parts whose rows together are the table; the others in `found` were not needed."""
+    damaged: list[Part]
 
 
 @dataclass(frozen=True)
@@ -30,52 +65,86 @@ class Parts:
     schema: pa.Schema
 
     def files(self) -> list[FileInfo]:
-        """The visible parts, in the order in which they were written."""
-        selector = FileSelector(str(self.folder), allow_not_found=True)
-        found = [info for info in self.filesystem.get_file_info(selector) if _NAME.fullmatch(info.base_name)]
-        return sorted(found, key=number_of)
+        """The parts that count, in the order in which they were written."""
+        return [part.info for part in _tiles(self._found())]
 
     def append(self, table: pa.Table, number: int) -> None:
         """Write a part; it is durable when this returns. Raises StorageError."""
-        path = self.folder / f"part-{number:08d}.parquet"
-        write_atomic(self.filesystem, path, lambda stream: pq.write_table(table, stream))
+        self._write(table, number, number)
+
+    def replace(self, table: pa.Table, number: int) -> None:
+        """Write a part in the place of any that has its number. Raises StorageError."""
+        for part in self._found():
+            if part.first == number:
+                self.filesystem.delete_file(part.info.path)
+        self.append(table, number)
 
     def next_number(self) -> int:
         """A number above all parts."""
-        files = self.files()
-        return 1 + (number_of(files[-1]) if files else 0)
+        return 1 + max((part.last for part in self._found()), default=0)
 
-    def read(self) -> tuple[pa.Table, int]:
-        """All rows in the order in which they were written, and how many parts cannot be read."""
-        table, _, skipped = self._read()
-        return table, skipped
+    def read(self) -> Rows:
+        """All rows that can be read."""
+        read = self._read()
+        damaged = tuple(part.info.path for part in read.damaged)
+        return Rows(self._table(read), damaged, _lost(read))
 
-    def merge(self, number: int, reduce: Callable[[pa.Table], pa.Table]) -> None:
-        """Replace all readable parts by one with `reduce` of their rows. Raises StorageError."""
-        table, files, _ = self._read()
-        if len(files) > 1:
-            self.append(reduce(table), number)
-            for info in files:
-                self.filesystem.delete_file(info.path)
+    def merge(self, reduce: Callable[[pa.Table], pa.Table]) -> None:
+        """Put one part with `reduce` of all rows in the place of all parts. Raises StorageError.
 
-    def _read(self) -> tuple[pa.Table, list[FileInfo], int]:
-        """All rows, the files that they come from, and how many others cannot be read."""
+        What is damaged now, or lost, is not missed any more: who needs it must have asked before.
+        """
+        read = self._read()
+        if len(read.tables) + len(read.damaged) + _lost(read) < 2:
+            return
+        self._write(reduce(self._table(read)), 1, max(part.last for part in read.found))
+        needed = {*read.tables, *(part.info.path for part in read.damaged)}
+        for part in read.found:
+            if part.info.path not in needed:
+                self.filesystem.delete_file(part.info.path)
+
+    def content(self, info: FileInfo) -> pa.Buffer:
+        """The bytes of a part. Raises OSError when they do not match the checksum in its name."""
+        with self.filesystem.open_input_file(info.path) as stream:
+            data = stream.read_buffer()
+        if (crc := _part(info).crc) and crc != _crc(data):
+            raise OSError(f"{info.path} does not match its checksum")
+        return data
+
+    def _found(self) -> list[Part]:
+        """All visible parts, the widest before those that it replaced."""
+        selector = FileSelector(str(self.folder), allow_not_found=True)
+        infos = self.filesystem.get_file_info(selector)
+        found = [_part(info) for info in infos if _NAME.fullmatch(info.base_name)]
+        return sorted(found, key=lambda part: (part.first, -part.last, part.crc))
+
+    def _read(self) -> _Read:
+        """Read the widest parts; where one is damaged, those that it replaced, as far as they are there."""
         for _ in range(_LISTINGS):
-            files = self.files()
+            found, tables, damaged = self._found(), dict[str, pa.Table](), list[Part]()
             try:
-                tables = [self._part(info) for info in files]
+                while True:
+                    tiles = _tiles([part for part in found if part not in damaged])
+                    new = [part for part in tiles if part.info.path not in tables]
+                    if not new:
+                        kept = {part.info.path: tables[part.info.path] for part in tiles}
+                        return _Read(found, kept, damaged)
+                    for part in new:
+                        if (table := self._rows(part.info)) is None:
+                            damaged.append(part)
+                        else:
+                            tables[part.info.path] = table
             except FileNotFoundError:
                 continue
-            good = [(info, table) for info, table in zip(files, tables, strict=True) if table is not None]
-            table = concat([table for _, table in good], self.schema)
-            return table, [info for info, _ in good], len(files) - len(good)
         raise FileNotFoundError(f"the parts in {self.folder} keep going away")
 
-    def _part(self, info: FileInfo) -> pa.Table | None:
+    def _table(self, read: _Read) -> pa.Table:
+        return concat(list(read.tables.values()), self.schema)
+
+    def _rows(self, info: FileInfo) -> pa.Table | None:
         """The rows of one part, or None when it is damaged or not of this table."""
         try:
-            with self.filesystem.open_input_file(info.path) as stream:
-                table = pq.ParquetFile(stream).read()
+            table = pq.ParquetFile(pa.BufferReader(self.content(info))).read()
         except FileNotFoundError:
             raise
         except (OSError, pa.ArrowException):
@@ -88,8 +157,42 @@ class Parts:
         )
         return table if fits else None
 
+    def _write(self, table: pa.Table, first: int, last: int) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        data = sink.getvalue()
+        path = self.folder / f"part-{first:08d}-{last:08d}-{_crc(data)}.parquet"
+        write_atomic(self.filesystem, path, lambda stream: stream.write(data))
+
 
 def number_of(info: FileInfo) -> int:
-    """The number of a part."""
-    match = _NAME.fullmatch(info.base_name)
-    return int(match[1]) if match else 0
+    """The first number of a part."""
+    return _part(info).first
+
+
+def _part(info: FileInfo) -> Part:
+    first, last, crc = re.fullmatch(_NAME, info.base_name).groups()  # type: ignore[union-attr]
+    return Part(info, int(first), int(last or first), crc or "")
+
+
+def _crc(data: pa.Buffer) -> str:
+    return f"{zlib.crc32(data):08x}"
+
+
+def _tiles(parts: Sequence[Part]) -> list[Part]:
+    """Those parts whose numbers no wider one has, in the order of the numbers."""
+    tiles: list[Part] = []
+    for part in parts:
+        if not tiles or part.last > tiles[-1].last:
+            tiles.append(part)
+    return tiles
+
+
+def _lost(read: _Read) -> int:
+    """How many numbers stand in no part that was read. Of old names, only what is there is known."""
+    kept = [part for part in read.found if part.info.path in read.tables]
+    old = [part.last for part in read.found if not part.crc]
+    begun, end = max(old, default=0), max((part.last for part in read.found), default=0)
+    there = sum(part.last - max(part.first - 1, begun) for part in kept if part.last > begun)
+    unread = sum(not any(part.first <= number <= part.last for part in kept) for number in old)
+    return end - begun - there + unread

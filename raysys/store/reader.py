@@ -19,24 +19,23 @@ from raysys.store.schema import REPORTS, TRIALS, trial_record
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run at one moment.
+    """A run at one moment; `path` is its location, as commands take it.
 
     `trials` has one row a trial, in the order in which they got their present status: those that ended, in
     the order of their ends. `reports` has one row a (trial, step), grouped by trial, by rising step.
-    `skipped` counts parts that cannot be read. `updated` is when the newest file was written (UTC).
+    `skipped` counts parts whose rows are lost: damaged or missing, and merged into no other. `damaged` names
+    the files that cannot be read, also where nothing is lost with them. `updated` is when the newest file was
+    written (UTC).
     """
 
+    name: str
     path: str
     manifest: Manifest
     trials: pa.Table
     reports: pa.Table
     skipped: int
     updated: datetime
-
-    @property
-    def name(self) -> str:
-        """The run's name: its folder."""
-        return Path(self.path).name
+    damaged: tuple[str, ...] = ()
 
     def records(self) -> list[TrialRecord]:
         """The trials as records, in the table's order."""
@@ -82,15 +81,16 @@ def read_run(path: str | Path | RunLayout) -> Snapshot:
     manifest = read_manifest(layout)
     updated = last_change(layout)
     # Trials first: a trial's end is written after its reports, so none of a finished trial can be missing.
-    trials, bad_trials = trials_of(layout).read()
-    reports, bad_reports = reports_of(layout).read()
+    trials, reports = trials_of(layout).read(), reports_of(layout).read()
     return Snapshot(
-        path=str(layout.root),
+        name=layout.name,
+        path=layout.location,
         manifest=manifest,
-        trials=latest_trials(trials),
-        reports=latest_reports(reports),
-        skipped=bad_trials + bad_reports,
+        trials=latest_trials(trials.table),
+        reports=latest_reports(reports.table),
+        skipped=trials.lost + reports.lost,
         updated=updated,
+        damaged=trials.damaged + reports.damaged,
     )
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from pyarrow.fs import FileInfo, FileSelector
+from pyarrow.fs import FileInfo, FileSelector, LocalFileSystem
 
 from raysys.errors import CorruptRunError, UsageError
 from raysys.records import TrialStatus
-from raysys.store.layout import RunLayout, open_storage
+from raysys.store.layout import RunLayout, inside, open_storage
 from raysys.store.manifest import RunState
 from raysys.store.points import run_front
 from raysys.store.reader import read_run
@@ -55,22 +55,27 @@ def latest_layouts(storage: str | Path, most: int) -> list[RunLayout]:
 def _manifests(storage: str | Path) -> list[tuple[RunLayout, FileInfo]]:
     """The runs in a storage, each with what the filesystem tells of its run.json."""
     filesystem, root = open_storage(storage)
+    uri = "" if isinstance(filesystem, LocalFileSystem) else str(storage)
     try:
         entries = filesystem.get_file_info(FileSelector(str(root)))
     except OSError as failure:
         raise UsageError(
-            f"cannot list the runs in {root}",
+            f"cannot list the runs in {uri or root}",
             str(failure).partition("\n")[0],
             "give the folder that holds the runs (default: ./runs)",
         ) from None
-    layouts = [RunLayout(Path(entry.path), filesystem) for entry in entries if not entry.is_file]
+    layouts = [
+        RunLayout(Path(entry.path), filesystem, uri and inside(uri, entry.base_name))
+        for entry in entries
+        if not entry.is_file
+    ]
     known = filesystem.get_file_info([str(layout.run_json) for layout in layouts])
     return [(layout, info) for layout, info in zip(layouts, known, strict=True) if info.is_file]
 
 
 def summarise(layout: RunLayout) -> RunSummary:
     """One line about a run."""
-    name, path = layout.root.name, str(layout.root)
+    name, path = layout.name, layout.location
     try:
         snapshot = read_run(layout)
     except CorruptRunError as failure:

@@ -1,21 +1,25 @@
 """The trials of earlier runs that a search begins with, kept in the run: a resume must know the same ones."""
 
+import hashlib
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysys.errors import CorruptRunError
+from raysys.files import write_atomic
 from raysys.records import TrialRecord
-from raysys.store.files import write_atomic
 from raysys.store.layout import RunLayout
 from raysys.store.schema import TRIALS, trial_record, trials_table
 
 
-def keep_earlier(layout: RunLayout, records: Sequence[TrialRecord]) -> None:
-    """Keep the trials. Raises StorageError."""
-    table = trials_table(records)
-    write_atomic(layout.filesystem, layout.warm_start, lambda stream: pq.write_table(table, stream))
+def keep_earlier(layout: RunLayout, records: Sequence[TrialRecord]) -> str:
+    """Keep the trials; the sha256 (hex) of the file. Raises StorageError."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(trials_table(records), sink)
+    content = sink.getvalue()
+    write_atomic(layout.filesystem, layout.warm_start, lambda stream: stream.write(content))
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_earlier(layout: RunLayout) -> list[TrialRecord]:

@@ -35,7 +35,7 @@ class RunWriter:
         self._trials.append(trials_table([record]), self._next_trial)
         self._next_trial += 1
         if self._next_trial % _LOOSE == 0:
-            self._merge_trials()
+            self._trials.merge(latest_trials)
 
     def report(self, report: Report) -> None:
         """Take a report; it is durable after `flush`, `close` or the next `trial`."""
@@ -51,13 +51,13 @@ class RunWriter:
         self._buffer.clear()
         self._next_report += 1
         if self._next_report % _LOOSE == 0:
-            self._merge_reports()
+            self._reports.merge(latest_reports)
 
     def close(self) -> None:
         """Flush, and merge the parts of each table into one."""
         self.flush()
-        self._merge_trials()
-        self._merge_reports()
+        self._trials.merge(latest_trials)
+        self._reports.merge(latest_reports)
 
     def __enter__(self) -> Self:
         return self
@@ -66,11 +66,3 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _merge_trials(self) -> None:
-        self._trials.merge(self._next_trial, latest_trials)
-        self._next_trial += 1
-
-    def _merge_reports(self) -> None:
-        self._reports.merge(self._next_report, latest_reports)
-        self._next_report += 1

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 import torch
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raysys.errors import RaysysError, UnreachableError
 from raysys.oracle import BudgetExhausted, Images, Response
@@ -33,11 +34,11 @@ ATTEMPTS = 3
 class TeacherActor:
     """Batcher and service in an asyncio shell: while groups are served, the next one gathers."""
 
-    def __init__(self, setup: TeacherSetup) -> None:
+    def __init__(self, setup: TeacherSetup, apart: bool) -> None:
         torch.set_num_threads(1)
         if setup.log is not None:  # what an actor writes to stderr is seen by nobody
             logging.getLogger("raysys").addHandler(logging.FileHandler(setup.log, delay=True))
-        backend: Backend = Replicas(setup) if setup.replicas > 1 else setup.source.backend(setup.device)
+        backend: Backend = Replicas(setup) if apart else setup.source.backend(setup.device)
         self._service = setup.service(backend, setup.journal())
         self._lanes = backend.lanes
         # Soft requests are answered one by one: lanes share them, rather than one lane taking all that wait.
@@ -48,9 +49,9 @@ class TeacherActor:
         self._threads = ThreadPoolExecutor(backend.lanes)
 
     @ray.method(concurrency_group="control")
-    async def open(self, uid: str, budget: int, epoch: int) -> None:
+    async def open(self, uid: str, budget: int) -> int:
         """See `TeacherService.open`."""
-        self._service.open(uid, budget, epoch)
+        return self._service.open(uid, budget)
 
     @ray.method(concurrency_group="control")
     async def close(self, uid: str) -> None:
@@ -163,17 +164,23 @@ def start_teacher(setup: TeacherSetup) -> Handle:
 
     Raises UnreachableError when it cannot start (its ledger is damaged, or held by another process).
 
-    It takes no CPU slot, so that it never keeps a trial from being placed. It restarts after a crash
-    and repeats the calls that were under way: the ledger makes that safe.
+    Other nodes may be taken away while the run goes on, so the ledger stays on the driver's: a network that
+    needs a GPU which is not there is a replica elsewhere. It takes no CPU slot, so that it never keeps a
+    trial from being placed. It restarts after a crash and repeats the calls that were under way: the ledger
+    makes that safe.
     """
+    here = ray.get_runtime_context().get_node_id()
+    has_gpu = any(node["NodeID"] == here and node["Resources"].get("GPU") for node in ray.nodes())  # type: ignore[no-untyped-call]
+    apart = setup.replicas > 1 or (setup.num_gpus > 0 and not has_gpu)
     actor = ray.remote(  # type: ignore[call-overload]
         num_cpus=0,
-        num_gpus=setup.num_gpus if setup.replicas == 1 else 0,
+        num_gpus=0 if apart else setup.num_gpus,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=True),
         max_restarts=-1,
         max_task_retries=-1,
         concurrency_groups={"ask": WAITING, "control": 8},
     )(TeacherActor)
-    handle: Handle = actor.remote(setup)
+    handle: Handle = actor.remote(setup, apart)
     answer(handle.accounts.remote())
     return handle
 
@@ -181,15 +188,14 @@ def start_teacher(setup: TeacherSetup) -> Handle:
 class ActorOracle:
     """The oracle of one attempt of an account, over the shared actor."""
 
-    def __init__(self, handle: Handle, uid: str, budget: int, epoch: int = 0) -> None:
+    def __init__(self, handle: Handle, uid: str, budget: int) -> None:
         self._handle = handle
         self._uid = uid
-        self._epoch = epoch
-        answer(handle.open.remote(uid, budget, epoch))
+        self.epoch: int = answer(handle.open.remote(uid, budget))
 
     def ask(self, images: Images, sequence: int) -> Response | BudgetExhausted:
         """See `raysys.oracle.Oracle.ask`. Raises UnreachableError when the actor is gone for good."""
-        return unwrap(answer(self._handle.ask.remote(self._uid, self._epoch, sequence, images)))
+        return unwrap(answer(self._handle.ask.remote(self._uid, self.epoch, sequence, images)))
 
 
 def answer(reference: Any) -> Any:

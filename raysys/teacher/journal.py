@@ -4,7 +4,7 @@ A line is `crc32 SP json LF`. Events are `open` and `close` of accounts, `sent` 
 survives kill -9, not a power cut), `charges` (a group of answers in one line, so that it is there as a whole
 or not at all; on the disk before a reply leaves) and `counted` (what the teacher's own counter said).
 Replay rebuilds the ledger; a torn tail (the process died while it wrote) is dropped, its requests are asked
-again; a damaged line before others is an error, never skipped.
+again; a damaged line that has its end is an error, never skipped.
 """
 
 import base64
@@ -22,7 +22,8 @@ from raysys.errors import CorruptRunError
 from raysys.oracle import Response
 from raysys.records import Account
 from raysys.teacher.ledger import Charge, Ledger, RequestKey
-from raysys.teacher.log import FILE, LocalLog, Log, SegmentLog, file_lines, segment_lines, storage_error
+from raysys.teacher.log import FILE, LocalLog, Log, file_lines, storage_error
+from raysys.teacher.segment_log import SegmentLog, segment_lines
 
 Event = dict[str, Any]
 
@@ -35,12 +36,18 @@ class Journal:
         self._clock = clock
 
     def replay(self, ledger: Ledger) -> None:
-        """Bring `ledger` up to date and cut off a torn tail. Call once, first. Raises CorruptRunError."""
+        """Bring `ledger` up to date and cut off a torn tail. Call once, first.
+
+        Raises CorruptRunError, StorageError.
+        """
         size = 0
         for event, line in _events(self._log.lines(), self._log.name):
             apply(ledger, event)
             size += len(line)
-        self._log.cut(size)
+        try:
+            self._log.cut(size)
+        except OSError as error:
+            raise storage_error(self._log.name, error) from error
 
     def append_open(self, uid: str, budget: int, epoch: int) -> None:
         """Record that an account was opened, or begins its next epoch."""
@@ -104,7 +111,7 @@ def apply(ledger: Ledger, event: Event) -> None:
     """Apply one event to the ledger. Raises CorruptRunError for one that this raysys does not know."""
     match event:
         case {"open": uid, "budget": budget, "epoch": epoch}:
-            if ledger.opens(uid, budget, epoch):
+            if epoch >= ledger.next_epoch(uid, budget):  # an append that failed may have left its line
                 ledger.open(uid, budget, epoch)
         case {"close": uid}:
             ledger.close(uid)
@@ -126,22 +133,28 @@ def apply(ledger: Ledger, event: Event) -> None:
 
 
 def _events(lines: Iterable[bytes], name: str) -> Iterator[tuple[Event, bytes]]:
-    """Each good event with its line. Raises CorruptRunError if one is damaged before the end."""
+    """Each good event with its line, but for a torn last one. Raises CorruptRunError if another is damaged."""
     end = 0
     torn: int | None = None
     for line in lines:
         if torn is not None:
-            raise CorruptRunError(
-                f"the ledger is damaged: {name}, byte {torn}",
-                "a record in the middle does not match its checksum",
-                "restore the file from a backup; charges after it cannot be trusted",
-            )
-        event = _decode(line) if line.endswith(b"\n") else None
-        if event is None:
-            torn = end  # torn, or being written just now
+            raise _damaged(name, torn)
+        if not line.endswith(b"\n"):
+            torn = end  # its writer died, or is about to write the rest
             continue
+        event = _decode(line)
+        if event is None:
+            raise _damaged(name, end)
         end += len(line)
         yield event, line
+
+
+def _damaged(name: str, byte: int) -> CorruptRunError:
+    return CorruptRunError(
+        f"the ledger is damaged: {name}, byte {byte}",
+        "a whole record does not match its checksum; what it and later ones charged cannot be trusted",
+        "restore the file from a backup",
+    )
 
 
 def _encode(event: Event) -> bytes:

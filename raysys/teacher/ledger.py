@@ -98,26 +98,23 @@ class Ledger:
         self._committed = 0
         self._exposed = 0
 
-    def opens(self, uid: str, budget: int, epoch: int) -> bool:
-        """True if `open` would change something.
+    def next_epoch(self, uid: str, budget: int) -> int:
+        """The number of the account's next epoch (attempt): 0, 1, ...
 
-        Raises LedgerError for another budget, LeaseError for an older epoch or a closed one.
+        Raises LedgerError for another budget.
         """
         book = self._books.get(uid)
         if book is None:
-            return True
+            return 0
         if book.budget != budget:
             raise LedgerError(
                 f"account {uid} was opened with a budget of {book.budget} images, not {budget}",
                 "a trial's budget never changes",
             )
-        if epoch > book.epoch:
-            return True
-        self._check_lease(uid, book, epoch)
-        return False
+        return book.epoch + 1
 
     def open(self, uid: str, budget: int, epoch: int) -> None:
-        """Open an account that may charge `budget` images, or begin its next epoch (attempt)."""
+        """Open an account that may charge `budget` images, or begin another epoch of it, closed or not."""
         book = self._books.setdefault(uid, _Book(budget, epoch))
         book.epoch, book.closed = epoch, False
 

@@ -69,15 +69,17 @@ class TeacherService:
         self._ended = False
         journal.replay(self._ledger)
 
-    def open(self, uid: str, budget: int, epoch: int) -> None:
-        """Open an account of `budget` images, or begin its next epoch; again is harmless.
+    def open(self, uid: str, budget: int) -> int:
+        """Open an account of `budget` images, or begin its next epoch: only the newest one gets answers.
 
-        Raises LedgerError, LeaseError, StorageError.
+        Returns the epoch's number, durable by then; a call that is repeated uses up another one. Raises
+        LedgerError, StorageError.
         """
         with self._lock:
-            if self._ledger.opens(uid, budget, epoch):
-                self._journal.append_open(uid, budget, epoch)
-                self._ledger.open(uid, budget, epoch)
+            epoch = self._ledger.next_epoch(uid, budget)
+            self._journal.append_open(uid, budget, epoch)
+            self._ledger.open(uid, budget, epoch)
+            return epoch
 
     def close(self, uid: str) -> None:
         """The account's present epoch gets no more answers. Raises LedgerError, StorageError."""
@@ -251,15 +253,14 @@ class _Meter:
 class LocalOracle:
     """The oracle of one attempt of an account, over a service in this process."""
 
-    def __init__(self, service: TeacherService, uid: str, budget: int, epoch: int = 0) -> None:
+    def __init__(self, service: TeacherService, uid: str, budget: int) -> None:
         self._service = service
         self._uid = uid
-        self._epoch = epoch
-        service.open(uid, budget, epoch)
+        self.epoch = service.open(uid, budget)
 
     def ask(self, images: Images, sequence: int) -> Response | BudgetExhausted:
         """See `raysys.oracle.Oracle.ask`."""
-        return unwrap(self._service.serve([Request(self._uid, self._epoch, sequence, images)])[0])
+        return unwrap(self._service.serve([Request(self._uid, self.epoch, sequence, images)])[0])
 
 
 def unwrap(reply: Reply) -> Response | BudgetExhausted:

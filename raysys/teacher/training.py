@@ -1,6 +1,7 @@
 """The teacher behind the door: trained by a recipe and cached, or a user's own weights or program."""
 
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 import torch
+from pyarrow.fs import LocalFileSystem
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +18,7 @@ from raysys.data.augment import augment
 from raysys.data.datasets import Dataset
 from raysys.data.splits import split_val_test
 from raysys.errors import UsageError
+from raysys.files import write_atomic
 from raysys.models.classifiers import Classifier, build_classifier
 from raysys.models.weights import (
     load_checkpoint,
@@ -24,7 +27,6 @@ from raysys.models.weights import (
     read_safetensors,
     save_safetensors,
     state_sha256,
-    write_atomically,
 )
 from raysys.records import Task, TeacherCard
 from raysys.seeding import part_seed
@@ -73,7 +75,8 @@ def find_or_train(spec: TeacherSpec, dataset: Dataset, cache_dir: Path, on_progr
     card = _card(key, str(spec.architecture), state_sha256(module), module, dataset)
     folder = cache_dir / "teachers" / key
     save_safetensors(module, folder / "weights.safetensors", {"architecture": card.architecture})
-    write_atomically(folder / "card.json", json.dumps(card.as_dict(), indent=2).encode())
+    text = json.dumps(card.as_dict(), indent=2).encode()
+    write_atomic(LocalFileSystem(), folder / "card.json", lambda stream: stream.write(text))
     return Teacher(card, module)
 
 
@@ -183,7 +186,8 @@ def _read_cache(spec: TeacherSpec, dataset: Dataset, folder: Path) -> Teacher | 
 def check_own(spec: TeacherSpec, dataset: Dataset) -> None:
     """Open a teacher that is not trained here, without measuring it. Raises UsageError as `find` does."""
     if spec.program is not None:
-        open_program(_existing(spec.program), spec, dataset.task)
+        path = _existing(spec.program)
+        open_program(path.read_bytes(), path, spec, dataset.task)
     elif spec.weights is not None:
         _open_weights(spec, dataset)
 
@@ -227,18 +231,14 @@ class _Program(nn.Module):
 
 def _own_program(spec: TeacherSpec, dataset: Dataset) -> Teacher:
     path = _existing(str(spec.program))
-    module = open_program(path, spec, dataset.task)
-    sha256 = file_sha256(path)
+    content = path.read_bytes()
+    module = open_program(content, path, spec, dataset.task)
+    sha256 = hashlib.sha256(content).hexdigest()  # where there are no named weights, the file's
     return Teacher(_card(sha256, "program", sha256, module, dataset), module)
 
 
-def file_sha256(path: Path) -> str:
-    """Hash of a program's file: it is a teacher's sha256 where there are no named weights."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def open_program(path: Path, spec: TeacherSpec, task: Task) -> Classifier:
-    """The program at `path` behind the normalisation of `spec`, tried on a few images.
+def open_program(content: bytes, path: Path, spec: TeacherSpec, task: Task) -> Classifier:
+    """The program that `path` holds behind the normalisation of `spec`, tried on a few images.
 
     Raises UsageError when it is not trusted, cannot be loaded, or does not fit the task.
     """
@@ -250,7 +250,7 @@ def open_program(path: Path, spec: TeacherSpec, task: Task) -> Classifier:
             "if you made it yourself, say so: teacher: {program: ..., trusted: true}, or --trust-program",
         )
     try:
-        program = _Program(torch.export.load(path).module())
+        program = _Program(torch.export.load(io.BytesIO(content)).module())
     except Exception as error:  # the archive may be anything, and the loader raises many kinds
         raise UsageError(
             f"cannot load the program {path}", str(error), "was it saved by torch.export.save?"

@@ -82,7 +82,7 @@ class Nowhere:
 
     def load(self) -> None: ...
 
-    def save(self, state: bytes) -> None: ...
+    def save(self, state: bytes, sequence: int) -> None: ...
 
     def keep_request(self, sequence: int, images: Images) -> None: ...
 
@@ -144,6 +144,11 @@ class Live:
         config = problems.complete_config(self.space, dict(values), "u00000", seed % 2**31)
         config = replace(config, milestones=at)
         return run_trial(config, self._task, self, self._val, Nowhere(), on_reports, process_time)
+
+    @property
+    def epoch(self) -> int:
+        """See `Oracle.epoch`."""
+        return 0
 
     def ask(self, images: Images, sequence: int) -> Response:
         """See `Oracle.ask`."""

@@ -202,7 +202,7 @@ def profile(teacher: KeptTeacher, seconds: float) -> dict[str, float]:
         service = TeacherService(network, teacher.task, "hard", Journal(log))
         images = [pictures(teacher.task, 250, n) for n in range(4)]
         for n in range(4):
-            service.open(f"u{n}", 10**9, 0)
+            service.open(f"u{n}", 10**9)
         numbers = iter(range(10**9))
 
         def step() -> int:

@@ -66,6 +66,21 @@ def test_trouble_that_is_not_the_trials_ends_the_run_and_leaves_the_trial_to_a_r
     assert book.records["u00000"].status is TrialStatus.INTERRUPTED
 
 
+def test_failures_count_only_while_a_trial_comes_no_further(book: RunBook) -> None:
+    recorder = Recorder(book, lambda: None, lambda uid: None, {})
+
+    def lost(*steps: int) -> int:
+        """How many failures Tune counts when an attempt told these steps and then lost its worker."""
+        recorder.on_trial_start(0, [TRIAL], TRIAL)
+        for step in steps:
+            recorder.on_trial_result(1, [TRIAL], TRIAL, result(reports=[vars(report(0, step))]))
+        TRIAL.run_metadata.num_failures += 1
+        return int(TRIAL.run_metadata.num_failures)
+
+    told = [lost(), lost(), lost(0), lost(0), lost(0, 1), lost(1), lost(2), lost(3, 4), lost(), lost(4)]
+    assert told == [1, 2, 1, 2, 1, 2, 1, 1, 2, 3]
+
+
 @pytest.mark.parametrize("event", ["on_trial_complete", "on_trial_error"])
 def test_an_ended_trial_gets_no_more_answers(book: RunBook, event: str) -> None:
     ended: list[str] = []

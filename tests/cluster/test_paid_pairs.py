@@ -34,8 +34,8 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def work(folder: Path, door: Door, what: TrialConfig, line: CutOff) -> None:
-    def open_oracle(uid: str, budget: int, attempt: int) -> Oracle:
-        return line(LocalOracle(door.service, uid, budget, attempt))
+    def open_oracle(uid: str, budget: int) -> Oracle:
+        return line(LocalOracle(door.service, uid, budget))
 
     run_one(
         what, TASK, open_oracle, held_out(), RunLayout(folder), lambda reports: None, lambda: 0.0, "cpu",

@@ -1,41 +1,83 @@
+from collections.abc import Sequence
+
 import pytest
 
-from raysys.cluster.ray_cluster import place
+from raysys.cluster.ray_cluster import Node, Places, fits, teacher_gpus
 from raysys.errors import UnreachableError
 from raysys.space.schema import Resources
 
 
 @pytest.mark.parametrize(
-    ("cpus", "gpus", "asked", "there", "placed"),
+    ("cpus", "gpus", "there", "count"),
     [
-        (1, 0, None, {"CPU": 4}, (4, 0)),
-        (1, 0, 3, {"CPU": 4, "GPU": 1}, (3, 0)),
-        (2, 0, None, {"CPU": 5}, (2, 0)),
-        (0, 0, None, {"CPU": 2}, (1, 0)),
-        (1, 0.25, None, {"CPU": 8, "GPU": 1}, (3, 0.1)),  # beside the teacher's share
-        (1, 1, None, {"CPU": 8, "GPU": 1}, (1, 0)),  # the whole GPU: else the trial would wait for ever
-        (1, 1, None, {"CPU": 8, "GPU": 2}, (1, 0.1)),
+        (1, 0, [{"CPU": 4}], 4),
+        (2, 0, [{"CPU": 5}], 2),
+        (2, 0, [{"CPU": 1}, {"CPU": 1}, {"CPU": 3}], 1),  # not across nodes
+        (0.1, 0, [{"CPU": 0.3}], 3),
+        (0, 0, [{"CPU": 2}], 1),
+        (1, 0.25, [{"CPU": 8}, {"CPU": 2, "GPU": 1}, {"CPU": 8, "GPU": 2}], 10),
+        (1, 0, [], 0),
     ],
 )
-def test_trials_and_teacher_fit_together(
-    cpus: float, gpus: float, asked: int | None, there: dict[str, float], placed: tuple[int, float]
-) -> None:
-    each = Resources(cpus_per_trial=cpus, gpus_per_trial=gpus)
-    assert place(each, asked, there) == placed
+def test_a_trial_runs_on_one_node(cpus: float, gpus: float, there: list[Node], count: int) -> None:
+    assert fits(Resources(cpus_per_trial=cpus, gpus_per_trial=gpus), there) == count
 
 
 @pytest.mark.parametrize(
-    ("networks", "gpus", "placed"), [(0, 1, (4, 0.0)), (2, 1, (3, 0.1)), (5, 1, (2, 0.1)), (9, 1, (4, 0.0))]
+    ("gpus", "networks", "there", "share", "count"),
+    [
+        (0, 1, [{"CPU": 8, "GPU": 1}], 0.0, 8),
+        (0.25, 0, [{"CPU": 8, "GPU": 1}], 0.0, 4),
+        (0.25, 1, [{"CPU": 8, "GPU": 1}], 0.1, 3),  # beside the teacher's share
+        (0.25, 2, [{"CPU": 8, "GPU": 1}], 0.1, 3),
+        (0.25, 5, [{"CPU": 8, "GPU": 1}], 0.1, 2),
+        (0.25, 9, [{"CPU": 8, "GPU": 1}], 0.0, 4),
+        (1, 1, [{"CPU": 8, "GPU": 1}], 0.0, 1),  # the whole GPU: else the trial would wait for ever
+        (1, 1, [{"CPU": 8, "GPU": 1}, {"CPU": 8, "GPU": 1}], 0.1, 1),
+    ],
 )
 def test_each_network_of_the_teacher_takes_a_share(
-    networks: int, gpus: float, placed: tuple[int, float]
+    gpus: float, networks: int, there: list[Node], share: float, count: int
 ) -> None:
-    each = Resources(cpus_per_trial=1, gpus_per_trial=0.25)
-    assert place(each, None, {"CPU": 8, "GPU": gpus}, networks) == pytest.approx(placed)
+    each = Resources(cpus_per_trial=1, gpus_per_trial=gpus)
+    assert teacher_gpus(each, there, networks) == share
+    assert fits(each, there, share * networks) == count
 
 
-@pytest.mark.parametrize(("cpus", "gpus"), [(3.0, 0.0), (1.0, 0.5)])
-def test_what_can_never_start_is_refused(cpus: float, gpus: float) -> None:
-    each = Resources(cpus_per_trial=cpus, gpus_per_trial=gpus)
-    with pytest.raises(UnreachableError, match=f"each needs {cpus:g} CPU and {gpus:g} GPU"):
-        place(each, None, {"CPU": 2.0})
+class Cluster:
+    """Nodes of one CPU that come and go, and time."""
+
+    def __init__(self, nodes: int) -> None:
+        self.nodes, self.now = nodes, 0.0
+
+    def look(self) -> Sequence[Node]:
+        return [{"CPU": 1.0}] * self.nodes
+
+    def places(self, asked: int | None, joined: bool) -> Places:
+        return Places(Resources(cpus_per_trial=1), asked, joined, 1, self.look, lambda: self.now)
+
+
+@pytest.mark.parametrize(
+    ("asked", "joined", "counts"),
+    [
+        (None, False, [2, 5, 1, 1]),
+        (3, False, [2, 3, 1, 1]),
+        (None, True, [2, 5, 1, 1]),
+        (3, True, [3, 3, 3, 3]),  # some wait, and an autoscaler sees them
+    ],
+)
+def test_places_follow_the_nodes(asked: int | None, joined: bool, counts: list[int]) -> None:
+    cluster, found = Cluster(2), []
+    places = cluster.places(asked, joined)
+    for cluster.nodes in (2, 5, 0, 1):
+        cluster.now += 1
+        found.append(places.count)
+        assert places.fitting == cluster.nodes
+    assert found == counts
+
+
+def test_what_can_never_start_is_refused() -> None:
+    for asked, joined in ((None, False), (2, False), (None, True)):
+        with pytest.raises(UnreachableError, match="each needs 1 CPU and 0 GPU of one node"):
+            Cluster(0).places(asked, joined).check()
+    Cluster(0).places(2, joined=True).check()

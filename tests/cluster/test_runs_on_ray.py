@@ -1,6 +1,7 @@
 """Whole runs as a user starts them: real Ray, real signals, real kills, in processes of their own."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -75,10 +76,11 @@ def test_a_run_that_is_stopped_and_killed_ends_like_an_undisturbed_one(shell: Sh
     run = shell.run_path("storm")
     process = shell.start("tune", "--space", "digits", *SMALL, "--name", "storm")
     wait_for_charges(process, run, 100)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)  # as batch systems do: Ray gets it as well
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 143
     assert f"raysys tune --resume {run}" in err
+    assert read_run(run).manifest.state == "interrupted"
 
     process = shell.start("tune", "--resume", "runs/storm")
     wait_for_charges(process, run, charged_by_trials(run) + 200)

@@ -5,49 +5,97 @@ import sys
 
 import pytest
 
-from raysys.cluster.signals import SoftStop
+from raysys.cluster.signals import END_NOW, SoftStop, Terminated, exit_code, held_back, terminable
 
 TOLD = "stopping: every trial's state is on disk; the same signal again ends at once"
+HANDLED = (signal.SIGINT, signal.SIGTERM, END_NOW)
 TWICE_PROGRAM = """
 import os, signal, sys
-from raysys.cluster.signals import SoftStop
+from raysys.cluster.signals import SoftStop, exit_code, terminable
 number = int(sys.argv[1])
-signal.signal(number, signal.SIG_DFL)  # a shell may have started the tests with SIGINT ignored
-with SoftStop() as soft:
-    os.kill(os.getpid(), number)
-    print(soft.signal.name, soft.exit_code, flush=True)
-    os.kill(os.getpid(), number)
-    print("still here", flush=True)
+try:
+    with terminable(), SoftStop() as soft:
+        os.kill(os.getpid(), number)
+        print(soft.signal.name, soft.exit_code, flush=True)
+        os.kill(os.getpid(), number)
+        print("still here", flush=True)
+except KeyboardInterrupt as end:
+    sys.exit(exit_code(end))
 """
+GROUP_PROGRAM = """
+import os, signal, subprocess, sys
+from raysys.cluster.signals import SoftStop, held_back, terminable
+with terminable():
+    with held_back():
+        os.kill(os.getpid(), signal.SIGTERM) if sys.argv[1] == "meanwhile" else None
+        signal.signal(signal.SIGTERM, lambda *_: print("a library's handler", flush=True))
+        child = subprocess.Popen([sys.executable, "-c", "print(input())"], stdin=subprocess.PIPE)
+    with SoftStop() as soft:
+        os.killpg(0, signal.SIGTERM)
+        print(soft.signal.name, flush=True)
+        child.communicate(b"the child lives")
+"""
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        start_new_session=True,
+    )
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_signal_is_only_noted(
     number: signal.Signals, code: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    before = signal.getsignal(number)
+    before = [signal.getsignal(handled) for handled in HANDLED]
     with SoftStop() as soft:
         assert (soft.signal, soft.exit_code) == (None, 0)
         os.kill(os.getpid(), number)
         assert (soft.signal, soft.exit_code) == (number, code)
-        assert signal.getsignal(number) == before, "the second one has its old effect"
     assert capfd.readouterr().err.strip() == TOLD
-    assert signal.getsignal(number) == before
+    assert [signal.getsignal(handled) for handled in HANDLED] == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_second_signal_ends_the_process(number: signal.Signals) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", TWICE_PROGRAM, str(int(number))], capture_output=True, text=True, timeout=60
-    )
+def test_the_second_signal_ends_at_once(number: signal.Signals) -> None:
+    done = run(TWICE_PROGRAM, str(int(number)))
     assert done.stdout == f"{number.name} {128 + number}\n"
-    assert done.stderr.startswith(f"\n{TOLD}\n")
-    assert done.returncode == -number
+    assert done.stderr == f"\n{TOLD}\n"
+    assert done.returncode == 128 + number
+
+
+def test_without_a_first_one_it_ends_at_once_when_asked_to_so() -> None:
+    with pytest.raises(Terminated) as end, SoftStop() as soft:
+        os.kill(os.getpid(), END_NOW)
+    assert soft.exit_code == exit_code(end.value) == 143
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, END_NOW])
+def test_where_nothing_can_be_saved_the_first_one_ends_at_once(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Terminated), terminable():
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == before
+
+
+def test_what_is_started_while_it_is_held_back_outlives_a_signal_to_the_whole_group() -> None:
+    done = run(GROUP_PROGRAM, "later")
+    assert (done.stdout, done.returncode) == ("SIGTERM\nthe child lives\n", 0), done.stderr
+
+
+def test_a_signal_that_comes_meanwhile_is_not_lost() -> None:
+    assert "Terminated" in run(GROUP_PROGRAM, "meanwhile").stderr
+    with pytest.raises(Terminated), terminable(), held_back():
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_without_a_signal_everything_is_as_before() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in HANDLED]
     with SoftStop() as soft:
         pass
     assert soft.exit_code == 0
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in HANDLED] == before

@@ -1,5 +1,6 @@
 import json
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -58,48 +59,84 @@ def test_samples_are_pictures_large_enough_to_look_at(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[::scale, ::scale], contact_sheet(images))
 
 
-def test_attempts_are_counted_across_processes_and_trials(tmp_path: Path) -> None:
-    assert [files(tmp_path).next_attempt() for _ in range(3)] == [0, 1, 2]
-    assert files(tmp_path, "u00001").next_attempt() == 0
-
-
 def test_the_newest_state_comes_back(tmp_path: Path) -> None:
     assert files(tmp_path).load() is None
-    for state in (b"first", b"second"):
-        files(tmp_path).save(state)
-    assert files(tmp_path).load() == b"second"
+    for sequence, state in ((1, b"first"), (3, b"second"), (3, b"third")):
+        files(tmp_path).save(state, sequence)
+    assert files(tmp_path).load() == b"third"
     assert files(tmp_path, "u00001").load() is None
 
 
 def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
-    files(tmp_path).save(b"first")
-    (tmp_path / "checkpoints" / "u00000" / f".state.pt.{os.getpid()}.tmp").mkdir()
+    files(tmp_path).save(b"first", 1)
+    (tmp_path / "checkpoints" / "u00000" / f".state-2.pt.{os.getpid()}.tmp").mkdir()
     with pytest.raises(StorageError, match="cannot write"):
-        files(tmp_path).save(b"second")
+        files(tmp_path).save(b"second", 2)
     assert files(tmp_path).load() == b"first"
 
 
-def test_a_request_is_kept_until_the_next_state(tmp_path: Path) -> None:
+def test_where_the_newest_state_is_damaged_the_one_before_stands_in(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "u00000"
+    for sequence in (2, 4, 10):
+        files(tmp_path).save(f"before request {sequence}".encode(), sequence)
+    assert {path.name for path in folder.iterdir()} == {"state-4.pt", "state-10.pt"}
+    whole = (folder / "state-10.pt").read_bytes()
+    for data in (b"", whole[:-1], whole[1:], whole[:3] + b"?" + whole[4:]):
+        (folder / "state-10.pt").write_bytes(data)
+        assert files(tmp_path).newest() == (b"before request 4", ["state-10.pt"])
+    (folder / "state-4.pt").write_bytes(whole)  # whole, but not what its name says
+    assert files(tmp_path).newest() == (None, ["state-10.pt", "state-4.pt"])
+
+
+def test_the_state_and_the_request_of_another_trial_are_damaged(tmp_path: Path) -> None:
+    files(tmp_path, "u00001").save(b"theirs", 3)
+    files(tmp_path, "u00001").keep_request(3, np.ones((2, 1, 8, 8), np.uint8))
+    (tmp_path / "checkpoints" / "u00001").rename(tmp_path / "checkpoints" / "u00000")
+    assert files(tmp_path).load() is None
+    assert files(tmp_path).kept_request(3) is None
+
+
+def test_a_state_of_schema_1_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "u00000"
+    folder.mkdir(parents=True)
+    (folder / "state.pt").write_bytes(zlib.crc32(b"old").to_bytes(4) + b"old")
+    assert files(tmp_path).load() == b"old"
+    files(tmp_path).save(b"new", 7)
+    assert files(tmp_path).load() == b"new"
+    (folder / "state.pt").write_bytes(b"????old")
+    (folder / "state-7.pt").unlink()
+    assert files(tmp_path).newest() == (None, ["state.pt"])
+
+
+def test_a_request_is_kept_as_long_as_the_older_state_may_make_it_again(tmp_path: Path) -> None:
     long, short, other = (np.full((n, 1, 8, 8), n, np.uint8) for n in (3, 2, 1))
-    files(tmp_path).save(b"first")
-    for sequence, images in ((7, long), (7, short), (8, other)):
+
+    def kept() -> list[int]:
+        return [number for number in range(12) if files(tmp_path).kept_request(number) is not None]
+
+    for sequence, images in ((0, other), (1, long), (1, short), (2, other)):
         files(tmp_path).keep_request(sequence, images)
-    for sequence, images in ((7, short), (8, other)):
-        kept = files(tmp_path).kept_request(sequence)
-        assert kept is not None
-        assert kept.dtype == np.uint8
-        np.testing.assert_array_equal(kept, images)
-    assert files(tmp_path).kept_request(9) is None
-    assert files(tmp_path, "u00001").kept_request(7) is None
-    files(tmp_path).save(b"second")
-    assert files(tmp_path).kept_request(7) is None
-    assert [path.name for path in (tmp_path / "checkpoints" / "u00000").iterdir()] == ["state.pt"]
+    found = files(tmp_path).kept_request(1)
+    assert found is not None and found.dtype == np.uint8
+    np.testing.assert_array_equal(found, short)
+    assert files(tmp_path, "u00001").kept_request(1) is None
+    files(tmp_path).save(b"first", 2)
+    assert kept() == [0, 1, 2]  # should the only state be lost, it is made again from its start
+    files(tmp_path).save(b"second", 3)
+    assert kept() == [2]
+    files(tmp_path).keep_request(3, other)
+    files(tmp_path).save(b"second, later", 3)
+    assert kept() == [2, 3]
+    files(tmp_path).save(b"third", 11)
+    assert kept() == [3]
+    names = {path.name for path in (tmp_path / "checkpoints" / "u00000").iterdir()}
+    assert names == {"state-3.pt", "state-11.pt", "request-3.npy"}
 
 
 def test_a_worker_lost_after_a_charge_is_replaced_without_another(tmp_path: Path) -> None:
     def work(what: TrialConfig, line: CutOff) -> None:
-        def open_oracle(uid: str, budget: int, epoch: int) -> Oracle:
-            return line(LocalOracle(door.service, uid, budget, epoch))
+        def open_oracle(uid: str, budget: int) -> Oracle:
+            return line(LocalOracle(door.service, uid, budget))
 
         layout = RunLayout(tmp_path)
         run_one(what, TASK, open_oracle, held_out(), layout, lambda reports: None, lambda: 0.0, "cpu")
@@ -112,7 +149,7 @@ def test_a_worker_lost_after_a_charge_is_replaced_without_another(tmp_path: Path
         work(trial_config(seed=1), CutOff())
         assert door.teacher.forwards == [20, 20, 10]
     kept = {path.name for path in (tmp_path / "checkpoints" / "u00000").iterdir()}
-    assert kept == {"attempts", "pairs", "state.pt"}
+    assert {"pairs", "state-2.pt", "state-3.pt"} <= kept
 
 
 def test_a_damaged_request_counts_as_none(tmp_path: Path) -> None:

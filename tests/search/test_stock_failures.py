@@ -46,7 +46,10 @@ def stock(**changes: Any) -> OptunaSearch:
 
 
 def ours(study: StudySearcher) -> TuneSearcher:
-    return TuneSearcher(study, lambda suggestion: {"uid": suggestion.uid, **suggestion.values}, count=10)
+    def config(suggestion: Suggestion) -> dict[str, Any]:
+        return {"uid": suggestion.uid, **suggestion.values}
+
+    return TuneSearcher(study, config, count=10, places=lambda: 10)
 
 
 def searcher() -> StudySearcher:

@@ -44,16 +44,32 @@ def test_it_suggests_so_many_and_then_ends() -> None:
         seen.append(suggestion)
         return config(suggestion)
 
-    searcher = TuneSearcher(Told(), on_suggest, count=2)
+    searcher = TuneSearcher(Told(), on_suggest, count=2, places=lambda: 9)
     assert searcher.suggest("a") == config(seen[0])
     assert searcher.suggest("b") == config(seen[1])
     assert searcher.suggest("c") == Searcher.FINISHED
     assert [one.uid for one in seen] == ["u00000", "u00001"]
 
 
+def test_it_waits_for_a_place_and_nodes_that_join_bring_one() -> None:
+    places = [1]
+    searcher = TuneSearcher(Told(), config, count=4, places=lambda: places[0])
+    assert searcher.suggest("a")["uid"] == "u00000"
+    assert searcher.suggest("b") is None
+    places[0] = 3
+    assert [searcher.suggest(trial)["uid"] for trial in "bc"] == ["u00001", "u00002"]
+    places[0] = 1
+    searcher.on_trial_complete("a", {"status": "finished"})
+    searcher.on_trial_complete("c", error=True)
+    assert searcher.suggest("d") is None
+    searcher.on_trial_complete("b", {"status": "finished"})
+    assert searcher.suggest("d")["uid"] == "u00003"
+    assert searcher.suggest("e") == Searcher.FINISHED
+
+
 def test_it_translates_how_a_trial_ended() -> None:
     told = Told()
-    searcher = TuneSearcher(told, config, count=5)
+    searcher = TuneSearcher(told, config, count=5, places=lambda: 9)
     for trial in "abcd":
         searcher.suggest(trial)
     last = {"val_accuracy": 0.9, "queries": 100}
@@ -73,7 +89,9 @@ def test_it_translates_how_a_trial_ended() -> None:
 
 def test_tune_can_snapshot_it_whatever_it_holds(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as file:
-        searcher = TuneSearcher(Told(), lambda suggestion: {"n": file.write(suggestion.uid)}, count=1)
+        searcher = TuneSearcher(
+            Told(), lambda suggestion: {"n": file.write(suggestion.uid)}, count=1, places=lambda: 9
+        )
         assert isinstance(cloudpickle.loads(cloudpickle.dumps(searcher)), TuneSearcher)
         searcher.save_to_dir(str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
@@ -89,6 +107,6 @@ def test_what_was_begun_goes_on_when_there_is_nothing_for_new_trials() -> None:
     )
     rebuilt = Told()
     rebuilt.replay([record])
-    searcher = TuneSearcher(rebuilt, config, count=3, more=lambda: False)
+    searcher = TuneSearcher(rebuilt, config, count=3, places=lambda: 9, more=lambda: False)
     assert searcher.suggest("a") == config(Suggestion(0, "u00000", record.config.options))
     assert searcher.suggest("b") == Searcher.FINISHED

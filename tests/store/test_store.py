@@ -119,7 +119,8 @@ def test_reports_of_an_older_raysys_are_of_no_milestone(tmp_path):
     layout = write_run(tmp_path / "run", [trial(0), replicate(1, of=0)])
     (part,) = reports_of(layout).files()
     old = pq.read_table(part.path).drop_columns("milestone")
-    pq.write_table(old, part.path)
+    pq.write_table(old, layout.reports / "part-00000001.parquet")
+    Path(part.path).unlink()
     snapshot = read_run(layout)
     assert snapshot.skipped == 0
     assert not any(snapshot.reports["milestone"].to_pylist())
@@ -150,7 +151,7 @@ def test_a_damaged_part_is_skipped_and_counted(tmp_path):
 
 def test_merging_keeps_a_damaged_part_for_a_person_to_look_at(tmp_path):
     layout = write_run(tmp_path / "run", [trial(0)], merged=False)
-    damaged = layout.trials / "part-00000001.parquet"
+    (damaged,) = layout.trials.iterdir()
     damaged.write_text("?")
     with RunWriter(layout) as writer:
         writer.trial(trial(1))
@@ -178,10 +179,12 @@ def test_a_reader_whose_parts_are_merged_under_it_lists_again(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_told_and_leaves_nothing_visible(tmp_path):
+    RunWriter(RunLayout(tmp_path / "roomy")).trial(trial(0))
+    (name,) = (path.name for path in (tmp_path / "roomy" / "trials").iterdir())
     layout = RunLayout(tmp_path / "run")
     layout.trials.mkdir(parents=True)
-    (layout.trials / f".part-00000001.parquet.{os.getpid()}.tmp").symlink_to("/dev/full")
-    with pytest.raises(StorageError, match=r"the disk is full: .*part-00000001\.parquet was not"):
+    (layout.trials / f".{name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=rf"the disk is full: .*{name} was not"):
         RunWriter(layout).trial(trial(0))
     assert list(layout.trials.iterdir()) == []
 
@@ -203,7 +206,7 @@ def test_a_write_that_fails_half_way_keeps_the_old_file(tmp_path):
     )
     assert "StorageError: the disk is full" in done.stderr
     assert read_manifest(layout) == manifest()
-    assert [path.name for path in layout.root.iterdir()] == ["run.json"]
+    assert {path.name for path in layout.root.iterdir()} == {"run.json", "run.json.previous"}
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):

@@ -56,6 +56,11 @@ def check(reply: Response | BudgetExhausted, expected: Response) -> None:
     np.testing.assert_allclose(reply.probabilities, expected.probabilities, rtol=1e-5)
 
 
+def sent_and_answered(folder: Path) -> list[bytes]:
+    """The journal but for what says that an attempt began."""
+    return [line for line in (folder / FILE).read_bytes().splitlines() if b'{"open"' not in line]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_many_callers_share_one_teacher_that_survives_being_killed(tmp_path: Path) -> None:
@@ -84,10 +89,10 @@ def test_many_callers_share_one_teacher_that_survives_being_killed(tmp_path: Pat
     half = {uid: Account(uid, 4 * (3 + n), 4 * (3 + n), budgets[n]) for n, uid in enumerate(CALLERS)}
     assert ray.get(handle.accounts.remote()) == read_accounts(folder) == half
 
-    recorded = (folder / FILE).read_bytes()
+    recorded = sent_and_answered(folder)
     ray.kill(handle, no_restart=False)
     again = all_callers(range(4))
-    assert (folder / FILE).read_bytes() == recorded, "no answer was computed a second time"
+    assert sent_and_answered(folder) == recorded, "no answer was computed a second time"
     for before, after in zip(first, again, strict=True):
         for ours, theirs in zip(before, after, strict=True):
             np.testing.assert_array_equal(ours.probabilities, theirs.probabilities)
@@ -202,7 +207,7 @@ def test_small_requests_of_many_callers_share_forwards_and_stopped_ones_are_not_
         calls = [handle.ask.remote(f"u{n:05d}", 0, 0, images) for n, images in enumerate(asked, 1)]
         ActorOracle(handle, "barrier", 1)
         ray.get(handle.close.remote("u00001"))
-        ray.get(handle.open.remote("u00002", 50, 1))
+        assert ray.get(handle.open.remote("u00002", 50)) == 1
         source.go_on()
         replies = ray.get(calls)
         assert first.result().labels.tolist() == truth(pictures(8))  # type: ignore[union-attr]
@@ -217,9 +222,7 @@ def test_small_requests_of_many_callers_share_forwards_and_stopped_ones_are_not_
     assert sum(account.executed for account in read_accounts(tmp_path / "ledger").values()) == answered
     with pytest.raises(LeaseError, match="attempt 0 of u00002 gets no more answers"):
         oracles[2].ask(pictures(1), 1)
-    with pytest.raises(LeaseError, match="attempt 1 has begun"):
-        ActorOracle(handle, "u00002", 50)
-    newer = ActorOracle(handle, "u00002", 50, epoch=1).ask(asked[1], 0)
+    newer = ActorOracle(handle, "u00002", 50).ask(asked[1], 0)
     assert isinstance(newer, Response)
     ray.kill(handle)
 
@@ -237,7 +240,7 @@ def test_lanes_work_at_once_and_a_cap_binds_them_together(tmp_path: Path) -> Non
             replies.append(threads.submit(oracles[lane].ask, pictures(5, seed=lane), 0))
             until(lambda: len(source.forwards()) == lane + 1)  # noqa: B023
         assert ray.get(handle.accounts.remote())["u00002"].executed == 5, "it answers while its lanes wait"
-        again = threads.submit(ActorOracle(handle, "u00000", 10, epoch=1).ask, pictures(5, seed=0), 0)
+        again = threads.submit(ActorOracle(handle, "u00000", 10).ask, pictures(5, seed=0), 0)
         source.go_on()
         for lane, reply in enumerate(replies):
             answer = reply.result()

@@ -45,8 +45,8 @@ if sys.argv[3] == "segments":
 accounts = lambda: read_accounts(folder, filesystem)
 journal = open_journal(folder, filesystem)
 service = TeacherService(Teacher(), Task("digits", (1, 8, 8), 10, False), "hard", journal)
-service.open("a", 100, 0)
-service.open("b", 100, 0)
+service.open("a", 100)
+service.open("b", 100)
 images = np.ones((5, 1, 8, 8), np.uint8)
 service.serve([Request("a", 0, 0, images)])
 if filesystem is None:
@@ -55,14 +55,17 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (before + int(sys.argv[2]), resource.R
 replies = service.serve([Request("a", 0, 1, images), Request("b", 0, 0, images)])
 errors = [str(reply) for reply in replies]
 try:
-    service.open("c", 100, 0)
+    service.open("c", 100)
 except Exception as error:
     errors.append(str(error))
 full = [account.charged for account in service.accounts().values()]
 exact = accounts() == service.accounts()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-service.open("c", 100, 0)
-replies = service.serve([Request("a", 0, 1, images), Request("c", 0, 0, images)])
+if filesystem is not None:  # an object store may have kept what failed: look
+    journal = open_journal(folder, filesystem)
+    service = TeacherService(Teacher(), Task("digits", (1, 8, 8), 10, False), "hard", journal)
+epoch = service.open("c", 100)
+replies = service.serve([Request("a", 0, 1, images), Request("c", epoch, 0, images)])
 labels = [reply.labels.tolist() for reply in replies]
 exact = exact and accounts() == service.accounts()
 after = {uid: account.charged for uid, account in accounts().items()}
@@ -144,12 +147,12 @@ def test_every_event_is_replayed(tmp_path: Path) -> None:
     journal.close()
     ledger = read_ledger(tmp_path)
     assert sum(account.executed for account in ledger.accounts().values()) == 16
-    assert not ledger.opens("b", 50, 3)
+    assert ledger.next_epoch("b", 50) == 4
     with pytest.raises(LeaseError, match="attempt 3 has begun"):
         ledger.admit(asked[1].key, 0)
     with pytest.raises(LeaseError, match="the trial was ended"):
         ledger.admit(asked[0].key, 0)
-    assert ledger.opens("a", 50, 1)
+    assert ledger.next_epoch("a", 50) == 1
 
 
 @pytest.mark.parametrize("room", [0, 1, 100, 200])

@@ -1,19 +1,18 @@
 """What a journal's lines survive: the same promises for a local file and for objects of any storage."""
 
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pyarrow.fs import FileSystem, FileType, LocalFileSystem, SubTreeFileSystem
+from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 
 from raysys.errors import CorruptRunError, StorageError
 from raysys.oracle import Response
 from raysys.records import Account
 from raysys.teacher.journal import Journal, open_journal, read_accounts, read_ledger
 from raysys.teacher.ledger import Charge, Ledger, Recorded, RequestKey
-from raysys.teacher.log import SEGMENTS, LocalLog, SegmentLog, segment_names
+from raysys.teacher.log import LocalLog
 
 FOLDER = Path("run/ledger")
 
@@ -49,24 +48,19 @@ class Place:
         journal = self.open()
         ledger = Ledger()
         journal.replay(ledger)
-        if ledger.opens("u", 10**6, 0):
+        if "u" not in ledger.accounts():
             journal.append_open("u", 10**6, 0)
         for sequence in sequences:
             journal.append_charges([charge(sequence)])
         journal.close()
 
     def files(self) -> list[Path]:
-        return sorted(path for path in self.disk.iterdir() if path.is_file())
+        return sorted(path for path in self.disk.rglob("*") if path.is_file())
 
 
 @pytest.fixture(params=["file", "segments"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return Place(tmp_path, request.param == "segments")
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Place:
-    return Place(tmp_path, True)
 
 
 def charge(sequence: int, images: int = 3) -> Charge:
@@ -87,7 +81,8 @@ def test_one_process_after_the_other_goes_on(place: Place) -> None:
     assert place.accounts() == {"u": Account("u", 18, 0, 10**6)}
 
 
-def test_an_end_torn_at_any_byte_is_dropped_and_writing_goes_on(place: Place) -> None:
+def test_an_end_torn_at_any_byte_is_dropped_and_writing_goes_on(tmp_path: Path) -> None:
+    place = Place(tmp_path, segments=False)
     place.write(0, 1)
     before = {path: path.read_bytes() for path in place.files()}
     place.write(2)
@@ -106,7 +101,8 @@ def test_an_end_torn_at_any_byte_is_dropped_and_writing_goes_on(place: Place) ->
 
 
 @pytest.mark.parametrize("rubbish", [b"\0" * 50, b"\n", b"0badc0de {}\n"])
-def test_an_end_of_rubbish_is_dropped(place: Place, rubbish: bytes) -> None:
+def test_an_end_of_rubbish_is_dropped(tmp_path: Path, rubbish: bytes) -> None:
+    place = Place(tmp_path, segments=False)
     place.write(0, 1)
     place.write(2)
     last = place.files()[-1]
@@ -119,7 +115,8 @@ def test_an_end_of_rubbish_is_dropped(place: Place, rubbish: bytes) -> None:
 
 
 @pytest.mark.parametrize("tail", [b"", b"half a li"])
-def test_a_damaged_record_before_others_is_never_skipped(place: Place, tail: bytes) -> None:
+def test_a_damaged_record_before_others_is_never_skipped(tmp_path: Path, tail: bytes) -> None:
+    place = Place(tmp_path, segments=False)
     place.write(0, 1, 2)
     lines = [line for path in place.files() for line in path.read_bytes().splitlines(keepends=True)]
     damaged = bytearray(lines[1])
@@ -167,18 +164,6 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(place: Place) -> None:
         place.open()
 
 
-def test_a_segment_that_cannot_be_written_is_a_storage_error_and_the_next_one_fits(storage: Place) -> None:
-    storage.write(0)
-    journal = storage.open()
-    journal.replay(Ledger())
-    moved = storage.disk.rename(storage.disk.with_name("away"))
-    with pytest.raises(StorageError, match=r"cannot write the ledger .*\n  .*\n  nothing was charged"):
-        journal.append_charges([charge(1)])
-    moved.rename(storage.disk)
-    journal.append_charges([charge(2)])
-    assert storage.recorded() == [0, 2]
-
-
 def test_a_second_writer_of_a_local_file_is_refused(tmp_path: Path) -> None:
     first = LocalLog(tmp_path)
     with pytest.raises(StorageError, match=r"another process writes to .*\n  a run has one teacher"):
@@ -194,118 +179,3 @@ def test_a_second_writer_of_a_local_file_waits_for_the_first_to_let_go(tmp_path:
     first.close()
     waiting.join(timeout=20)
     assert not waiting.is_alive()
-
-
-def test_a_writer_that_was_believed_dead_writes_over_nothing(storage: Place) -> None:
-    storage.write(0)
-    old, new = storage.open(), storage.open()
-    for journal, sequences in ((new, (1, 2)), (old, (3, 4)), (new, (5,))):
-        for sequence in sequences:
-            journal.append_charges([charge(sequence)])
-    assert storage.recorded() == [0, 1, 2, 3, 4, 5]
-    storage.write(6)
-    assert storage.recorded() == [0, 1, 2, 3, 4, 5, 6]
-
-
-def test_many_segments_are_merged_when_the_journal_is_opened(storage: Place) -> None:
-    storage.write(*range(SEGMENTS))
-    assert len(storage.files()) == SEGMENTS + 1
-    accounts = storage.accounts()
-    storage.write()
-    [merged] = storage.files()
-    assert merged.name.endswith(".merged.jsonl")
-    assert storage.accounts() == accounts
-    storage.write(*range(SEGMENTS, 3 * SEGMENTS))
-    assert storage.recorded() == list(range(3 * SEGMENTS))
-    storage.write(1000)
-    assert len(storage.files()) == 2
-    assert storage.recorded() == [*range(3 * SEGMENTS), 1000]
-
-
-def deaths() -> Iterator[tuple[str, Callable[[dict[str, bytes], str, bytes], dict[str, bytes]]]]:
-    """What a merge leaves behind that dies on its way, from the segments before and the merged one."""
-    yield (
-        "half of the merged one is written",
-        lambda old, name, new: old | {f"{name}.part": new[: len(new) // 2]},
-    )
-    yield "it is written", lambda old, name, new: old | {f"{name}.part": new}
-    yield "it stands beside the old ones", lambda old, name, new: old | {name: new}
-    yield (
-        "some of the old ones are deleted",
-        lambda old, name, new: {key: old[key] for key in sorted(old)[20:]} | {name: new},
-    )
-    yield "all of them are", lambda old, name, new: {name: new}
-
-
-@pytest.mark.parametrize("death", [pytest.param(leave, id=when) for when, leave in deaths()])
-def test_a_merge_that_dies_anywhere_loses_and_doubles_nothing(
-    storage: Place, death: Callable[[dict[str, bytes], str, bytes], dict[str, bytes]]
-) -> None:
-    storage.write(*range(SEGMENTS))
-    old = {path.name: path.read_bytes() for path in storage.files()}
-    storage.write()
-    [merged] = storage.files()
-    name, new = merged.name, merged.read_bytes()
-    merged.unlink()
-    for left, content in death(old, name, new).items():
-        (storage.disk / left).write_bytes(content)
-    assert storage.recorded() == list(range(SEGMENTS))
-    storage.write(100)
-    storage.write(101)
-    assert storage.recorded() == [*range(SEGMENTS), 100, 101]
-
-
-def test_a_merge_waits_while_the_end_is_torn(storage: Place) -> None:
-    storage.write(*range(SEGMENTS + 5))
-    torn = storage.files()[-1]
-    torn.write_bytes(torn.read_bytes()[:-9])
-    storage.write(100)
-    assert not torn.exists()
-    storage.write()
-    assert len(storage.files()) == 1
-    assert storage.recorded() == [*range(SEGMENTS + 4), 100]
-
-
-def test_a_reader_of_segments_does_not_stumble_over_a_merge(storage: Place) -> None:
-    storage.write()
-    stop = threading.Event()
-
-    def merging() -> None:
-        for round_ in range(6):
-            storage.write(*range(round_ * SEGMENTS, (round_ + 1) * SEGMENTS))
-        stop.set()
-
-    writer = threading.Thread(target=merging)
-    writer.start()
-    seen = [0]
-    while not stop.is_set():
-        seen.append(storage.accounts()["u"].charged)
-    writer.join()
-    assert seen == sorted(seen)
-    assert storage.accounts()["u"].charged == 6 * SEGMENTS * 3
-
-
-def test_segments_are_told_from_other_files(storage: Place) -> None:
-    storage.write(0)
-    (storage.disk / "00000009-x.jsonl.part").write_bytes(b"half")
-    (storage.disk / "notes.txt").touch()
-    (storage.disk / "folder.jsonl").mkdir()
-    assert storage.filesystem is not None
-    names = segment_names(storage.filesystem, FOLDER)
-    assert [name[:8] for name in names] == ["00000000", "00000001"]
-    info = storage.filesystem.get_file_info(str(FOLDER / names[0]))
-    assert info.type == FileType.File
-    assert storage.recorded() == [0]
-
-
-def test_another_node_rebuilds_the_ledger_from_the_storage(storage: Place, tmp_path: Path) -> None:
-    storage.write(0, 1)
-    elsewhere = SubTreeFileSystem(str(tmp_path), LocalFileSystem())
-    ledger = Ledger()
-    journal = Journal(SegmentLog(elsewhere, FOLDER))
-    journal.replay(ledger)
-    verdict = ledger.admit(charge(1).key, 0)
-    assert isinstance(verdict, Recorded)
-    np.testing.assert_array_equal(verdict.response.labels, charge(1).response.labels)
-    journal.append_charges([charge(2)])
-    assert storage.recorded() == [0, 1, 2]

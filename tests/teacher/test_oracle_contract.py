@@ -31,7 +31,7 @@ CAPS = Caps(queries=30, executed=40)
 
 @dataclass(frozen=True)
 class Way:
-    """A running teacher: `oracle(uid, budget, epoch)` asks it, `close(uid)` ends an account."""
+    """A running teacher: `oracle(uid, budget)` asks it, `close(uid)` ends an account."""
 
     oracle: Callable[..., Oracle]
     close: Callable[[str], None]
@@ -56,7 +56,7 @@ def in_this_process(setup: TeacherSetup) -> Iterator[Way]:
     journal, backend = setup.journal(), setup.source.backend("cpu")
     service = setup.service(backend, journal)
     yield Way(
-        lambda uid, budget, epoch=0: LocalOracle(service, uid, budget, epoch),
+        lambda uid, budget: LocalOracle(service, uid, budget),
         service.close,
         setup.response,
         setup.ledger,
@@ -73,7 +73,7 @@ def on_ray(setup: TeacherSetup) -> Iterator[Way]:
 
     handle = start_teacher(setup)
     yield Way(
-        lambda uid, budget, epoch=0: ActorOracle(handle, uid, budget, epoch),
+        lambda uid, budget: ActorOracle(handle, uid, budget),
         lambda uid: answer(handle.close.remote(uid)),
         setup.response,
         setup.ledger,
@@ -154,7 +154,6 @@ def test_a_repeat_is_the_recorded_answer_and_is_charged_once(way: Way) -> None:
     first = oracle.ask(images(7), 0)
     assert same(oracle.ask(images(7), 0), first)
     assert same(way.oracle("a", 7).ask(images(7), 0), first)
-    assert same(way.oracle("a", 7, epoch=1).ask(images(7), 0), first)
     assert way.accounts() == {"a": Account("a", 7, 7, 7)}
 
 
@@ -194,15 +193,16 @@ def test_bad_images_are_refused_at_the_door_and_cost_nothing(way: Way) -> None:
     assert isinstance(oracle.ask(good, 0), Response)
 
 
-def test_an_ended_trial_and_an_old_attempt_get_nothing(way: Way) -> None:
+def test_an_ended_trial_and_an_older_attempt_get_nothing(way: Way) -> None:
     old = way.oracle("a", 20)
     old.ask(images(3), 0)
-    new = way.oracle("a", 20, epoch=1)
+    new = way.oracle("a", 20)
+    assert (old.epoch, new.epoch) == (0, 1)
     for sequence in (0, 1):
         with pytest.raises(LeaseError, match="attempt 0 of a gets no more answers"):
             old.ask(images(3), sequence)
     way.close("a")
     with pytest.raises(LeaseError, match="the trial was ended"):
         new.ask(images(3), 0)
-    assert isinstance(way.oracle("a", 20, epoch=2).ask(images(3), 0), Response)
+    assert isinstance(way.oracle("a", 20).ask(images(3), 0), Response)
     assert way.accounts() == {"a": Account("a", 3, 3, 20)}

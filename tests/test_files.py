@@ -1,0 +1,76 @@
+"""Files are there whole or not at all, on every kind of filesystem."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
+from s3_server import S3
+
+from raysys.errors import StorageError
+from raysys.files import is_object_store, read_bytes, write_atomic
+
+Place = tuple[FileSystem, Path]
+
+
+@pytest.fixture(params=["local", "other", "s3", "below s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A filesystem and a folder in it that is not there yet."""
+    if request.param == "local":
+        return LocalFileSystem(), tmp_path / "folder"
+    if request.param == "other":
+        return SubTreeFileSystem(str(tmp_path), LocalFileSystem()), Path("folder")
+    filesystem, folder = request.getfixturevalue("s3").fresh()
+    if request.param == "s3":
+        return filesystem, folder
+    return SubTreeFileSystem(str(folder.parent), filesystem), Path(folder.name)
+
+
+def write(place: Place, content: bytes) -> None:
+    write_atomic(place[0], place[1] / "file", lambda stream: stream.write(content))
+
+
+def read(place: Place) -> bytes | None:
+    return read_bytes(place[0], place[1] / "file")
+
+
+def test_a_file_is_made_with_its_folder_and_replaced(place: Place) -> None:
+    assert read(place) is None
+    write(place, b"old and long")
+    assert read(place) == b"old and long"
+    write(place, b"new")
+    assert read(place) == b"new"
+    write(place, b"")
+    assert read(place) == b""
+
+
+def test_who_fails_half_way_leaves_what_was_there(place: Place) -> None:
+    def fail(stream: Any) -> None:
+        stream.write(b"half of it")
+        raise ValueError("cut off")
+
+    for known in (None, b"old"):
+        with pytest.raises(ValueError, match="cut off"):
+            write_atomic(place[0], place[1] / "file", fail)
+        assert read(place) == known
+        write(place, b"old")
+
+
+def test_a_large_file_arrives_whole(place: Place) -> None:
+    content = bytes(range(256)) * (12 * 2**20 // 256)  # more than one part of an upload
+    write(place, content)
+    assert read(place) == content
+
+
+def test_a_bucket_that_is_not_there_is_a_storage_error(s3: S3) -> None:
+    filesystem, _ = s3.fresh()
+    with pytest.raises(StorageError, match=r"cannot write nobody/file\n.*NO_SUCH_BUCKET"):
+        write((filesystem, Path("nobody")), b"x")
+
+
+def test_object_stores_are_told_from_folders(s3: S3) -> None:
+    filesystem, folder = s3.fresh()
+    assert is_object_store(filesystem)
+    assert is_object_store(SubTreeFileSystem(str(folder), filesystem))
+    assert not is_object_store(LocalFileSystem())
+    assert not is_object_store(SubTreeFileSystem("/", LocalFileSystem()))

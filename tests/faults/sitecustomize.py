@@ -41,18 +41,18 @@ def after(function: Function, strike: Function) -> Function:
     return wrapped
 
 
-def before_rename(part: str) -> Wrapper:
-    """In `write_atomic` of a path with `part` in it: all is in the temporary file, nothing is renamed."""
+def before_rename(pattern: str) -> Wrapper:
+    """In `write_atomic` of such a path: all of it is in the temporary file, nothing is renamed."""
 
     def wrap(function: Function, strike: Function) -> Function:
         @wraps(function)
-        def wrapped(filesystem: Any, path: Any, write: Function) -> Any:
+        def wrapped(filesystem: Any, path: Path, write: Function) -> Any:
             def write_and_strike(stream: Any) -> None:
                 write(stream)
                 stream.flush()
                 strike()
 
-            return function(filesystem, path, write_and_strike if part in str(path) else write)
+            return function(filesystem, path, write_and_strike if path.match(pattern) else write)
 
         return wrapped
 
@@ -74,14 +74,14 @@ def half_an_answer(function: Function, strike: Function) -> Function:
 MOMENTS: dict[str, tuple[str, str, Wrapper]] = {
     # in the trial's worker
     "between generator steps": ("raysys.models.generators", "Generator.forward", before),
-    "checkpoint not renamed": ("raysys.store.files", "write_atomic", before_rename("/state.pt")),
+    "checkpoint not renamed": ("raysys.files", "write_atomic", before_rename("state-*.pt")),
     # in the teacher's actor
     "after the forward": ("raysys.teacher.local", "TorchTeacher.predict", after),
     "half an answer written": ("raysys.teacher.log", "LocalLog.append", half_an_answer),
     "charged, not answered": ("raysys.teacher.journal", "Journal.append_charges", after),
     # in the driver
-    "trials part not renamed": ("raysys.store.files", "write_atomic", before_rename("/trials/part-")),
-    "run.json not renamed": ("raysys.store.files", "write_atomic", before_rename("/run.json")),
+    "trials part not renamed": ("raysys.files", "write_atomic", before_rename("trials/part-*")),
+    "run.json not renamed": ("raysys.files", "write_atomic", before_rename("run.json")),
 }
 """What a process is in the middle of: module, function, and how the strike gets into it."""
 

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 import psutil
+from faults.sitecustomize import command_line
 
 from raysys.records import EVALUATION, TrialStatus
 from raysys.store.manifest import RunState
@@ -276,7 +277,7 @@ def _kill(workshop: Workshop, victim: str, rng: np.random.Generator) -> Kill:
         workshop.serve()
         return Kill(victim, before, after)
     orphans = family(workshop.driver.pid)
-    writers = [process for process in orphans if _title(process).startswith(tuple(TITLES.values()))]
+    writers = [process for process in orphans if command_line(process).startswith(tuple(TITLES.values()))]
     workshop.driver.kill()
     workshop.driver.wait()
     workshop.resume()  # at once: what belonged to the dead driver may still be there
@@ -290,7 +291,9 @@ def _find(workshop: Workshop, title: str, rng: np.random.Generator) -> psutil.Pr
     """One process of the driver's family with that title, as soon as there is one."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        found = [process for process in family(workshop.driver.pid) if _title(process).startswith(title)]
+        found = [
+            process for process in family(workshop.driver.pid) if command_line(process).startswith(title)
+        ]
         if found:
             return found[rng.integers(len(found))]
         assert time.monotonic() < deadline, f"no {title}\n{workshop.said('driver')}"
@@ -315,16 +318,9 @@ def end(processes: list[psutil.Process]) -> None:
 
 def _wait_for_end(processes: list[psutil.Process]) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while any(_title(process) for process in processes):  # a zombie has none
+    while any(command_line(process) for process in processes):  # a zombie has none
         assert time.monotonic() < deadline, f"still there: {processes}"
         time.sleep(0.02)
-
-
-def _title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def check(workshop: Workshop, kills: list[Kill]) -> Outcome:

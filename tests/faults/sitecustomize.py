@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import Any
 
 VARIABLE = "RAYSYS_FAULT"
-DEADLINE_S = 60.0
 
 Function = Callable[..., Any]
 Wrapper = Callable[[Function, Function], Function]
@@ -42,18 +41,18 @@ def after(function: Function, strike: Function) -> Function:
     return wrapped
 
 
-def before_rename(part: str) -> Wrapper:
-    """In `write_atomic` of a path with `part` in it: all is in the temporary file, nothing is renamed."""
+def before_rename(pattern: str) -> Wrapper:
+    """In `write_atomic` of such a path: all of it is in the temporary file, nothing is renamed."""
 
     def wrap(function: Function, strike: Function) -> Function:
         @wraps(function)
-        def wrapped(filesystem: Any, path: Any, write: Function) -> Any:
+        def wrapped(filesystem: Any, path: Path, write: Function) -> Any:
             def write_and_strike(stream: Any) -> None:
                 write(stream)
                 stream.flush()
                 strike()
 
-            return function(filesystem, path, write_and_strike if part in str(path) else write)
+            return function(filesystem, path, write_and_strike if path.match(pattern) else write)
 
         return wrapped
 
@@ -75,14 +74,14 @@ def half_an_answer(function: Function, strike: Function) -> Function:
 MOMENTS: dict[str, tuple[str, str, Wrapper]] = {
     # in the trial's worker
     "between generator steps": ("raysys.models.generators", "Generator.forward", before),
-    "checkpoint not renamed": ("raysys.store.files", "write_atomic", before_rename("/state.pt")),
+    "checkpoint not renamed": ("raysys.files", "write_atomic", before_rename("state-*.pt")),
     # in the teacher's actor
     "after the forward": ("raysys.teacher.local", "TorchTeacher.predict", after),
     "half an answer written": ("raysys.teacher.log", "LocalLog.append", half_an_answer),
     "charged, not answered": ("raysys.teacher.journal", "Journal.append_charges", after),
     # in the driver
-    "trials part not renamed": ("raysys.store.files", "write_atomic", before_rename("/trials/part-")),
-    "run.json not renamed": ("raysys.store.files", "write_atomic", before_rename("/run.json")),
+    "trials part not renamed": ("raysys.files", "write_atomic", before_rename("trials/part-*")),
+    "run.json not renamed": ("raysys.files", "write_atomic", before_rename("run.json")),
 }
 """What a process is in the middle of: module, function, and how the strike gets into it."""
 
@@ -136,19 +135,18 @@ class Fault:
         if not (victims := self._victims()):
             return  # not there yet
         victims.sort(key=lambda process: process.pid == os.getpid())
-        died = {process.pid: title(process) for process in victims}
+        died = {process.pid: command_line(process) for process in victims}
         self._marker.write_text(json.dumps({"moment": self._moment, "in": os.getpid(), "died": died}))
         last_act()
         for process in victims:
             process.kill()
-        deadline = time.monotonic() + DEADLINE_S
-        while any(title(process) for process in victims) and time.monotonic() < deadline:
+        while any(command_line(process) for process in victims):
             time.sleep(0.01)
         if self._victim == "ledger":
             self._tear()
 
     def _victims(self) -> list[Any]:
-        found = [one for one in members(os.environ[VARIABLE]) if TITLES[self._victim] in title(one)]
+        found = [one for one in members(os.environ[VARIABLE]) if TITLES[self._victim] in command_line(one)]
         if self._victim != "node":
             return found
         raylets = [process.parent() for process in found]
@@ -175,12 +173,12 @@ def members(fault: str) -> list[Any]:
     return [process for process in psutil.process_iter() if is_one(process)]
 
 
-def title(process: Any) -> str:
+def command_line(process: Any) -> str:
     """Its command line; empty once it is dead."""
     import psutil
 
     try:
-        return " ".join(process.cmdline())
+        return " ".join(process.cmdline()).strip()
     except psutil.Error:
         return ""
 

@@ -64,8 +64,8 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM
 if filesystem is not None:  # an object store may have kept what failed: look
     journal = open_journal(folder, filesystem)
     service = TeacherService(Teacher(), Task("digits", (1, 8, 8), 10, False), "hard", journal)
-service.open("c", 100)
-replies = service.serve([Request("a", 0, 1, images), Request("c", 0, 0, images)])
+epoch = service.open("c", 100)
+replies = service.serve([Request("a", 0, 1, images), Request("c", epoch, 0, images)])
 labels = [reply.labels.tolist() for reply in replies]
 exact = exact and accounts() == service.accounts()
 after = {uid: account.charged for uid, account in accounts().items()}

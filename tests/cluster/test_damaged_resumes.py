@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from shell_runs import PATIENCE_S, Shell, wait_for_charges
 
@@ -33,8 +34,11 @@ def cut(shell: Shell) -> Path:
     wait_for_charges(process, run, 1)
     while (accounts := read_accounts(run / "ledger")).get("u00002") is None or not accounts["u00002"].charged:
         wait_for_charges(process, run, 1)
-    process.kill()
+    everybody = [*psutil.Process(process.pid).children(recursive=True), process]
+    for one in everybody:
+        one.kill()
     process.communicate(timeout=PATIENCE_S)
+    psutil.wait_procs(everybody[:-1], timeout=PATIENCE_S)  # a worker may outlive its driver, and write
     shutil.copytree(run, shell.run_path("calm"))
     _, err = resumed(shell, "calm")
     assert "2 kept (2 finished), 1 to go on, 0 to do again, 1 to start" in err

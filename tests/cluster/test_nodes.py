@@ -187,7 +187,7 @@ def test_what_no_node_can_hold_is_refused_or_waited_for(tmp_path: Path) -> None:
         assert "each needs 2 CPU and 0 GPU of one node" in err, "1 + 1 CPU"
         assert "--concurrent N the run waits" in err
         process = shell.start("tune", *SPACE, *where, "--concurrent", "2", "--name", "waits")
-        run = tmp_path / "runs" / "waits"
-        until(process, lambda: run.exists() and "0 trials fit on 3 nodes" in (run / "raysys.log").read_text())
+        log = tmp_path / "runs" / "waits" / "raysys.log"
+        until(process, lambda: log.exists() and "0 trials fit on 3 nodes" in log.read_text())
         process.send_signal(signal.SIGINT)
         done(process, 130)

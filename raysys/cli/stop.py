@@ -44,7 +44,7 @@ def stop(
         _wait(layout, driver)
     state = read_manifest(layout).state
     if json:
-        output.print_json({"run": str(layout.location), "stopped": working, "state": state})
+        output.print_json({"run": layout.location, "stopped": working, "state": state})
     elif working:
         output.result(f"{layout.location} is {state}; go on with:  raysys tune --resume {shlex.quote(run)}")
     else:

@@ -84,7 +84,6 @@ def run_in_process(
         preset=preset,
     )
     manifest = manifest.model_copy(update={"milestones": config.milestones})
-    write_manifest(layout, manifest)
     with (
         run_lock(layout, watcher.say),
         crash_recorded(layout),
@@ -92,6 +91,7 @@ def run_in_process(
         ExitStack() as stack,
         closing(open_journal(layout.ledger, layout.filesystem)) as journal,
     ):
+        write_manifest(layout, manifest)
         problem = problems.prepare(space, dataset, layout, machine.cache, manifest.id, watcher.say)
         device = problems.device(space)
         backend = stack.enter_context(closing(problem.teacher.backend(device)))

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pyarrow.fs import LocalFileSystem
 
 from raysys.cluster.signals import END_NOW
-from raysys.errors import RaysysError, ResumeError
+from raysys.errors import ResumeError, StorageError
 from raysys.store.driver import (
     BEAT_S,
     SILENCE_S,
@@ -61,7 +61,7 @@ def run_lock(layout: RunLayout, say: Callable[[str], None] = lambda text: None) 
         finally:
             ended.set()
             watch.join()
-            with suppress(OSError):
+            with suppress(StorageError):
                 forget_driver(layout)
 
 
@@ -109,7 +109,7 @@ def _watch(layout: RunLayout, me: Driver, ended: threading.Event) -> None:
     """Show signs of life until `ended`; pass on what `raysys stop` asks."""
     beat, heard = time.monotonic(), None
     while not ended.wait(LOOK_S):
-        with suppress(RaysysError, OSError):  # a storage that is away for a while: the next look comes soon
+        with suppress(StorageError):  # a storage that is away for a while: the next look comes soon
             wish = read_stop(layout)
             if wish is not None and wish.token == me.token and wish != heard:
                 heard = wish

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from edge_runs import manifest, trial
 
-from raysys.cluster.code import changed_code, code_sha256, versions
-from raysys.cluster.resume_plan import GoesOn, ResumePlan, lost_reports
+from raysys.cluster.code import changed_code, versions
+from raysys.cluster.resume_lost import missing_reports
+from raysys.cluster.resume_plan import GoesOn, ResumePlan
 from raysys.records import TrialStatus
+from raysys.source import source_sha256
 
 
 def plan(**changes: Any) -> ResumePlan:
@@ -70,16 +72,17 @@ def test_the_json_object_has_all_of_it() -> None:
         (TrialStatus.STOPPED, [(0, 100)], "its last reports are lost"),
         (TrialStatus.FINISHED, [], "its last reports are lost"),
         (TrialStatus.FAILED, [(0, 100)], "its last reports are lost"),
+        (TrialStatus.STOPPED, [(0, 500), (1, 600)], ""),  # an attempt that died had come further
     ],
 )
 def test_reports_that_are_lost_are_seen(status: TrialStatus, steps: list[tuple[int, int]], told: str) -> None:
-    assert lost_reports(trial(0, status), steps) == told
+    assert missing_reports(trial(0, status), steps) == told
 
 
 def test_other_code_and_packages_are_told_and_the_same_are_not() -> None:
-    here = manifest(code=code_sha256(), versions=versions())
-    assert changed_code(here, code_sha256(), versions()) == []
-    assert changed_code(manifest(), code_sha256(), versions()) == []  # an older raysys did not say
+    here = manifest(code=source_sha256(), versions=versions())
+    assert changed_code(here, source_sha256(), versions()) == []
+    assert changed_code(manifest(), source_sha256(), versions()) == []  # an older raysys did not say
     began = manifest(code="ab" * 32, versions={"torch": "1.0", "numpy": versions()["numpy"]})
     code, packages = changed_code(began, "cd" * 32, versions())
     assert code.startswith("raysys' code is cdcdcdcdcdcd, the run began with abababababab")

@@ -42,7 +42,7 @@ LONG_DEAD_S = 600.0
 def run_lock(layout: RunLayout, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
     """Hold the run's lock, show signs of life, and end when asked to (as by SIGTERM; twice for `now`).
 
-    Raises ResumeError, naming the owner, while another driver works on the run.
+    Raises ResumeError, naming the owner, while another driver works on the run; StorageError.
     """
     with _kernel_lock(layout):
         _wait_for_silence(layout, say)
@@ -71,7 +71,11 @@ def _kernel_lock(layout: RunLayout) -> Iterator[None]:
     if not isinstance(layout.filesystem, LocalFileSystem):
         yield
         return
-    with layout.lock.open("a") as file:
+    try:
+        opened = layout.lock.open("a")
+    except OSError as failure:
+        raise StorageError(f"cannot open {layout.lock}", str(failure.strerror or failure)) from failure
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -19,7 +19,7 @@ from raysys.cluster.experiment import start_run
 from raysys.cluster.lock import run_lock
 from raysys.cluster.machine import Machine
 from raysys.cluster.search_plan import Search
-from raysys.errors import ResumeError
+from raysys.errors import ResumeError, StorageError
 from raysys.space.load import load_space
 from raysys.store.driver import Driver, StopRequest, read_driver, write_record
 from raysys.store.layout import RunLayout
@@ -164,3 +164,10 @@ def test_a_run_that_another_driver_has_begun_at_the_same_time_is_not_written_ove
     with pytest.raises(ResumeError, match="its owner is process 7 on elsewhere"):
         start_run(layout, load_space("digits"), machine, Search(), beats)
     assert not layout.run_json.exists()
+
+
+def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    layout = RunLayout(tmp_path)
+    layout.lock.mkdir()
+    with pytest.raises(StorageError, match=f"cannot open {layout.lock}"), run_lock(layout):
+        pass

@@ -84,12 +84,12 @@ def _examine(layout: RunLayout, machine: Machine, wish: Wish) -> Resumable:
     manifest, instead = newest_manifest(layout)
     snapshot = read_run(layout)
     records = sorted(snapshot.records(), key=lambda record: record.uid)
+    positions, damaged = lost.saved_positions(layout, records)
+    ledger = read_ledger(layout.ledger, layout.filesystem)  # last: `check_ledger` says why
     same.check_kind(layout, manifest, records)
     space = same.same_space(layout, manifest, wish.space, wish.trust_program)
     dataset = same.same_data(layout, manifest, space, machine, wish.own_data_root)
     same.check_records(layout, manifest, records)
-    positions, damaged = lost.saved_positions(layout, records)
-    ledger = read_ledger(layout.ledger, layout.filesystem)
     same.check_ledger(layout, snapshot, ledger, positions, problems.held_out_queries(space, dataset))
     earlier = len(read_earlier(layout, manifest.warm_start_sha256)) if manifest.warm_start else 0
     if wish.teacher_url is not None:

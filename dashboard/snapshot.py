@@ -4,22 +4,21 @@ from datetime import datetime
 
 import streamlit as st
 
+from raysys.errors import StorageError, UnreachableError
 from raysys.fronts.front import Front
 from raysys.store.layout import RunLayout
 from raysys.store.points import Kind, run_front
 from raysys.store.reader import Snapshot, last_change, read_run
-from raysys.store.runs import run_layouts
+from raysys.store.runs import latest_layouts
 
 
 def runs(storage: str) -> dict[str, str]:
     """Name -> path of the runs in a storage, the last changed first. Raises UsageError."""
-    layouts = run_layouts(storage)
-    layouts.sort(key=lambda layout: layout.filesystem.get_file_info(str(layout.run_json)).mtime, reverse=True)
-    return {layout.name: layout.location for layout in layouts}
+    return {layout.name: layout.location for layout in latest_layouts(storage)}
 
 
 def frozen(path: str) -> Snapshot:
-    """The snapshot of the run at `path` that this session looks at. Raises CorruptRunError."""
+    """The snapshot of the run at `path` that this session looks at. Raises CorruptRunError, StorageError."""
     stamps = _stamps()
     if path not in stamps:
         stamps[path] = last_change(RunLayout.open(path))
@@ -32,8 +31,11 @@ def current() -> Snapshot:
 
 
 def has_news(path: str) -> bool:
-    """True when the run changed after this session's snapshot."""
-    return last_change(RunLayout.open(path)) > _stamps()[path]
+    """True when the run changed after this session's snapshot; False while the storage is away."""
+    try:
+        return last_change(RunLayout.open(path)) > _stamps()[path]
+    except (StorageError, UnreachableError):
+        return False
 
 
 def refresh(path: str) -> None:

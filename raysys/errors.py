@@ -5,7 +5,7 @@ RaysysError                 1  unexpected
 │   ├── SpaceError          2  a space file or one of its keys
 │   └── DataError           2  a data set that is missing or unreadable
 ├── StorageError            1  the disk is full, a file cannot be written or read
-│   └── CorruptRunError     2  a run folder that cannot be read
+├── CorruptRunError         2  a run folder that is damaged, or none
 ├── LedgerError             1  a request that contradicts the ledger: a bug, never a user's mistake
 ├── LeaseError              1  a request of a trial, or of an attempt, that was ended
 ├── CheckError              3  finished, but a check does not hold
@@ -54,7 +54,7 @@ class StorageError(RaysysError):
 
 
 class CorruptRunError(RaysysError):
-    """A run folder that cannot be read."""
+    """A run folder that is damaged, or none."""
 
     exit_code = 2
 

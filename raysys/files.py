@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, LocalFileSystem, SubTreeFileSystem
 
 from raysys.errors import StorageError
 
@@ -51,6 +51,33 @@ def read_bytes(filesystem: FileSystem, path: Path) -> bytes | None:
         return None
     except OSError as failure:
         raise StorageError(f"cannot read {path}", str(failure).partition("\n")[0]) from failure
+
+
+def list_folder(filesystem: FileSystem, folder: Path) -> list[FileInfo]:
+    """What lies in the folder, nothing where there is none. Raises StorageError when it cannot be listed."""
+    try:
+        found: list[FileInfo] = filesystem.get_file_info(FileSelector(str(folder), allow_not_found=True))
+    except OSError as failure:
+        raise StorageError(f"cannot list {folder}", str(failure).partition("\n")[0]) from failure
+    return found
+
+
+def file_info(filesystem: FileSystem, path: Path) -> FileInfo:
+    """What the storage tells of a file, also that there is none. Raises StorageError when it does not."""
+    try:
+        return filesystem.get_file_info(str(path))
+    except OSError as failure:
+        raise StorageError(f"cannot look at {path}", str(failure).partition("\n")[0]) from failure
+
+
+def delete(filesystem: FileSystem, path: Path | str) -> None:
+    """Remove a file, where it is there. Raises StorageError when it cannot be."""
+    try:
+        filesystem.delete_file(str(path))
+    except FileNotFoundError:
+        return
+    except OSError as failure:
+        raise StorageError(f"cannot remove {path}", str(failure).partition("\n")[0]) from failure
 
 
 def is_object_store(filesystem: FileSystem) -> bool:

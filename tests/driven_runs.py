@@ -111,7 +111,7 @@ def drive(
         write_manifest(layout, manifest)
         book = RunBook(writer, records, time.monotonic)
         floor = FLOOR * manifest.reference.accuracy
-        earlier = read_earlier(layout) if manifest.warm_start else ()
+        earlier = read_earlier(layout, manifest.warm_start_sha256) if manifest.warm_start else ()
         study = StudySearcher(space, "random", manifest.seed, floor, manifest.seeds, manifest.trials, earlier)
         study.replay(book.records.values())
         accounts = read_accounts(layout.ledger)

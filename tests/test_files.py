@@ -1,14 +1,21 @@
 """Files are there whole or not at all, on every kind of filesystem."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
+from pyarrow.fs import (
+    AwsStandardS3RetryStrategy,
+    FileSystem,
+    LocalFileSystem,
+    S3FileSystem,
+    SubTreeFileSystem,
+)
 from s3_server import S3
 
 from raysys.errors import StorageError
-from raysys.files import is_object_store, read_bytes, write_atomic
+from raysys.files import delete, file_info, is_object_store, list_folder, read_bytes, write_atomic
 
 Place = tuple[FileSystem, Path]
 
@@ -74,3 +81,27 @@ def test_object_stores_are_told_from_folders(s3: S3) -> None:
     assert is_object_store(SubTreeFileSystem(str(folder), filesystem))
     assert not is_object_store(LocalFileSystem())
     assert not is_object_store(SubTreeFileSystem("/", LocalFileSystem()))
+
+
+def test_a_folder_is_listed_and_a_file_goes(place: Place) -> None:
+    filesystem, folder = place
+    assert list_folder(filesystem, folder) == []
+    write(place, b"x")
+    assert [info.base_name for info in list_folder(filesystem, folder)] == ["file"]
+    assert file_info(filesystem, folder / "file").is_file
+    delete(filesystem, folder / "file")
+    assert not file_info(filesystem, folder / "file").is_file
+    delete(filesystem, folder / "file")
+
+
+def test_a_server_that_is_away_is_a_storage_error_whatever_is_asked(s3: S3) -> None:
+    closed = socket.socket()
+    closed.bind(("127.0.0.1", 0))
+    endpoint = f"127.0.0.1:{closed.getsockname()[1]}"  # nobody listens there
+    away = S3FileSystem(
+        endpoint_override=endpoint, scheme="http", retry_strategy=AwsStandardS3RetryStrategy(1)
+    )
+    for ask in (read_bytes, list_folder, file_info, delete):
+        with pytest.raises(StorageError, match=r"^cannot .* bucket/folder"):
+            ask(away, Path("bucket/folder"))
+    closed.close()

@@ -13,6 +13,7 @@ from raysys.records import TrialStatus
 if TYPE_CHECKING:
     from raysys.store.driver import Driver
     from raysys.store.reader import Snapshot
+    from raysys.store.runs import RunSummary
 
 Storage = Annotated[
     str, typer.Argument(envvar="RAYSYS_STORAGE", help="the folder (or URI) that holds the runs")
@@ -34,6 +35,7 @@ def ls(
                 "run": run.path,
                 "problem": run.problem,
                 "state": run.state,
+                "alive": run.alive,
                 "space": run.space,
                 "created": run.created,
                 "updated": run.updated and run.updated.isoformat(),
@@ -54,7 +56,7 @@ def ls(
         [
             (
                 run.name,
-                run.problem or run.state,
+                run.problem or _state(run),
                 run.space,
                 _short_counts(run.counts),
                 f"{run.charged:,}",
@@ -65,6 +67,11 @@ def ls(
             for run in found
         ],
     )
+
+
+def _state(run: "RunSummary") -> str:
+    """A run's state; of one that says it is running, also that nobody works on it."""
+    return f"{run.state} (dead)" if run.state == "running" and not run.alive else str(run.state)
 
 
 def show(
@@ -82,12 +89,11 @@ def show(
 
     layout = RunLayout.open(run)
     while True:
-        snapshot = read_run(layout)
-        driver = read_driver(layout)
+        snapshot, driver = read_run(layout), read_driver(layout)
         _show(snapshot, driver, json)
-        if not watch or snapshot.manifest.state != RunState.RUNNING or driver is None or not driver.alive:
+        if not watch or snapshot.manifest.state != RunState.RUNNING or not _alive(driver):
             return
-        while last_change(layout) == snapshot.updated:
+        while last_change(layout) == snapshot.updated and _alive(read_driver(layout)):
             time.sleep(_WATCH_SECONDS)
 
 
@@ -128,6 +134,10 @@ def _show(snapshot: "Snapshot", driver: "Driver | None", json: bool) -> None:
         output.result(f"failed x{count}: {error}")
     for uid, note in notes.items():
         output.result(f"{uid} {note}")
+
+
+def _alive(driver: "Driver | None") -> bool:
+    return driver is not None and driver.alive
 
 
 def _driver_text(driver: "Driver | None") -> str:

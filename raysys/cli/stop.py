@@ -1,6 +1,6 @@
 """`raysys stop`: end a run from another terminal, on whatever machine its driver is."""
 
-import getpass
+import os
 import shlex
 import socket
 import time
@@ -38,13 +38,13 @@ def stop(
     driver = read_driver(layout)
     working = driver is not None and driver.alive
     if driver is not None and working:
-        asked_by = f"{getpass.getuser()} on {socket.gethostname()}"
+        asked_by = f"process {os.getpid()} on {socket.gethostname()}"
         write_record(layout, StopRequest(token=driver.token, now=now, asked_by=asked_by))
         output.note(f"asked {driver} to end {'at once' if now else 'softly'}; waiting for it")
         _wait(layout, driver)
     state = read_manifest(layout).state
     if json:
-        output.print_json({"run": str(layout.location), "stopped": working, "state": state})
+        output.print_json({"run": layout.location, "stopped": working, "state": state})
     elif working:
         output.result(f"{layout.location} is {state}; go on with:  raysys tune --resume {shlex.quote(run)}")
     else:

@@ -1,14 +1,14 @@
 """What an audit compares, gathered from a run that may still be going on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import httpx
-from pyarrow.fs import FileSelector
 
 from raysys.cluster.http_teacher import http_source
 from raysys.cluster.plan import check_space
 from raysys.errors import RaysysError
+from raysys.files import list_folder
 from raysys.space.load import apply_overrides, from_json
 from raysys.store.audit import Counted, Evidence
 from raysys.store.layout import RunLayout
@@ -17,6 +17,7 @@ from raysys.store.reader import Snapshot, read_run
 from raysys.teacher.counter import read_counter
 from raysys.teacher.http_link import is_loopback
 from raysys.teacher.journal import read_ledger
+from raysys.teacher.ledger import Ledger
 
 
 def gather(run: str | Path, teacher_url: str | None, say: Callable[[str], None]) -> tuple[Snapshot, Evidence]:
@@ -35,12 +36,22 @@ def gather(run: str | Path, teacher_url: str | None, say: Callable[[str], None])
     snapshot = read_run(layout)
     checkpoints = _checkpoints(layout, snapshot)
     ledger = read_ledger(layout.ledger, layout.filesystem)
+    charged = sum(account.charged for account in earlier.values())
+    counted = None if images is None else Counted(images, charged)
+    return snapshot, of_ledger(ledger, earlier, checkpoints, counted)
+
+
+def of_ledger(
+    ledger: Ledger,
+    settled: Iterable[str],
+    checkpoints: Mapping[str, tuple[int, int]],
+    counted: Counted | None = None,
+) -> Evidence:
+    """What the ledger tells, with the rest of the evidence: see `Evidence`."""
     accounts = ledger.accounts()
     requests = {uid: {s: key.images for s, key in ledger.charges(uid).items()} for uid in accounts}
     asked_again = {uid: again for uid in accounts if (again := ledger.asked_again(uid))}
-    charged = sum(account.charged for account in earlier.values())
-    counted = None if images is None else Counted(images, charged)
-    return snapshot, Evidence(accounts, frozenset(earlier), requests, asked_again, checkpoints, counted)
+    return Evidence(accounts, frozenset(settled), requests, asked_again, checkpoints, counted)
 
 
 def _counter(manifest: Manifest, teacher_url: str | None, say: Callable[[str], None]) -> int | None:
@@ -66,8 +77,7 @@ def _counter(manifest: Manifest, teacher_url: str | None, say: Callable[[str], N
 def _checkpoints(layout: RunLayout, snapshot: Snapshot) -> dict[str, tuple[int, int]]:
     """(requests, queries) of each trial that has a saved state."""
     found: dict[str, tuple[int, int]] = {}
-    folders = FileSelector(str(layout.root / "checkpoints"), allow_not_found=True)
-    uids = {info.base_name for info in layout.filesystem.get_file_info(folders)}
+    uids = {info.base_name for info in list_folder(layout.filesystem, layout.root / "checkpoints")}
     if not uids:
         return found
     from raysys.cluster.trial_files import TrialFiles  # reading a state takes torch; most runs have none left

@@ -67,11 +67,11 @@ def start_run(
             "warm_start": tuple(map(str, search.warm_start)),
         }
     )
-    if earlier:
-        sha256 = keep_earlier(layout, earlier)
-        manifest = manifest.model_copy(update={"warm_start_sha256": sha256})
-    write_manifest(layout, manifest)
     with run_lock(layout, say), crash_recorded(layout):
+        if earlier:
+            sha256 = keep_earlier(layout, earlier)
+            manifest = manifest.model_copy(update={"warm_start_sha256": sha256})
+        write_manifest(layout, manifest)
         session = Session(layout, manifest, space, dataset, machine, say)
         return session.go(session.prepare(), [])
 

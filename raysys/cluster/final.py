@@ -8,6 +8,7 @@ from raysys.cluster.pruning import Pruner
 from raysys.cluster.run_book import RunBook
 from raysys.distill.evaluation import evaluate
 from raysys.errors import RaysysError
+from raysys.files import file_info
 from raysys.fronts.front import final_front
 from raysys.models.classifiers import build_classifier
 from raysys.models.weights import load_safetensors
@@ -64,7 +65,7 @@ def test_student(
 
 def _is_kept(layout: RunLayout, record: TrialRecord) -> bool:
     """False where a later seed brought a config back to the front after its student was removed."""
-    return bool(layout.filesystem.get_file_info(str(_weights(layout, record))).is_file)
+    return bool(file_info(layout.filesystem, _weights(layout, record)).is_file)
 
 
 def _weights(layout: RunLayout, record: TrialRecord) -> Path:

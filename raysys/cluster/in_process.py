@@ -29,7 +29,7 @@ from raysys.teacher.service import LocalOracle
 
 @contextmanager
 def ended_by_force(book: RunBook, uid: str) -> Iterator[None]:
-    """Whatever ends a trial by force, its row does not go on saying `running`."""
+    """Whatever ends a trial by force, its row does not go on saying `pending` or `running`."""
     try:
         yield
     except KeyboardInterrupt:
@@ -84,7 +84,6 @@ def run_in_process(
         preset=preset,
     )
     manifest = manifest.model_copy(update={"milestones": config.milestones})
-    write_manifest(layout, manifest)
     with (
         run_lock(layout, watcher.say),
         crash_recorded(layout),
@@ -92,23 +91,23 @@ def run_in_process(
         ExitStack() as stack,
         closing(open_journal(layout.ledger, layout.filesystem)) as journal,
     ):
-        problem = problems.prepare(space, dataset, layout, machine.cache, manifest.id, watcher.say)
-        device = problems.device(space)
-        backend = stack.enter_context(closing(problem.teacher.backend(device)))
-        service = teacher_setup(space, problem, layout).service(backend, journal)
-        val, test = problems.ask_held_out(
-            problem, LocalOracle(service, EVALUATION, problem.evaluation_queries)
-        )
-        manifest = manifest.model_copy(update={"teacher": problems.tested_card(problem.card, val, test)})
+        write_manifest(layout, manifest)
         book = RunBook(writer, [], time.monotonic)
         book.suggested(config)
-        book.started(config.uid)
 
         def on_reports(reports: Sequence[Report]) -> None:
             book.reported(reports)
             watcher.on_report(reports[-1])
 
         with ended_by_force(book, config.uid):
+            problem = problems.prepare(space, dataset, layout, machine.cache, manifest.id, watcher.say)
+            device = problems.device(space)
+            backend = stack.enter_context(closing(problem.teacher.backend(device)))
+            service = teacher_setup(space, problem, layout).service(backend, journal)
+            oracle = LocalOracle(service, EVALUATION, problem.evaluation_queries)
+            val, test = problems.ask_held_out(problem, oracle)
+            card = problems.tested_card(problem.card, val, test)
+            book.started(config.uid)
             done = run_one(
                 config,
                 problem.task,
@@ -122,5 +121,6 @@ def run_in_process(
             )
         book.ended(config.uid, TrialStatus.FINISHED, error=done.note, weights_sha256=done.weights_sha256)
         reconcile(problem.teacher, service.count)
+        manifest = manifest.model_copy(update={"teacher": card})
         finish(layout, manifest, book, problem.task, test, RunState.FINISHED)
     return book.records[config.uid]

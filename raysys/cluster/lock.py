@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pyarrow.fs import LocalFileSystem
 
 from raysys.cluster.signals import END_NOW
-from raysys.errors import RaysysError, ResumeError
+from raysys.errors import ResumeError, StorageError
 from raysys.store.driver import (
     BEAT_S,
     SILENCE_S,
@@ -42,7 +42,7 @@ LONG_DEAD_S = 600.0
 def run_lock(layout: RunLayout, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
     """Hold the run's lock, show signs of life, and end when asked to (as by SIGTERM; twice for `now`).
 
-    Raises ResumeError, naming the owner, while another driver works on the run.
+    Raises ResumeError, naming the owner, while another driver works on the run; StorageError.
     """
     with _kernel_lock(layout):
         _wait_for_silence(layout, say)
@@ -61,7 +61,7 @@ def run_lock(layout: RunLayout, say: Callable[[str], None] = lambda text: None) 
         finally:
             ended.set()
             watch.join()
-            with suppress(OSError):
+            with suppress(StorageError):
                 forget_driver(layout)
 
 
@@ -71,7 +71,11 @@ def _kernel_lock(layout: RunLayout) -> Iterator[None]:
     if not isinstance(layout.filesystem, LocalFileSystem):
         yield
         return
-    with layout.lock.open("a") as file:
+    try:
+        opened = layout.lock.open("a")
+    except OSError as failure:
+        raise StorageError(f"cannot open {layout.lock}", str(failure.strerror or failure)) from failure
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -109,7 +113,7 @@ def _watch(layout: RunLayout, me: Driver, ended: threading.Event) -> None:
     """Show signs of life until `ended`; pass on what `raysys stop` asks."""
     beat, heard = time.monotonic(), None
     while not ended.wait(LOOK_S):
-        with suppress(RaysysError, OSError):  # a storage that is away for a while: the next look comes soon
+        with suppress(StorageError):  # a storage that is away for a while: the next look comes soon
             wish = read_stop(layout)
             if wish is not None and wish.token == me.token and wish != heard:
                 heard = wish

@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from pyarrow.fs import FileSelector
-
+from raysys.errors import StorageError
+from raysys.files import list_folder
 from raysys.records import TrialRecord, TrialStatus
 from raysys.store.layout import RunLayout
 
@@ -26,7 +26,7 @@ class Pruner:
         Their checkpoints go, but for those of failed trials: `--retry-failed` goes on from them.
         """
         unwanted = {folder for record in records for folder in self._unwanted(record, kept)} - self._gone
-        with contextlib.suppress(OSError):  # no longer writable: nothing depends on it
+        with contextlib.suppress(OSError, StorageError):  # no longer writable: nothing depends on it
             for folder in unwanted & self._present({folder.parent for folder in unwanted}):
                 self._layout.filesystem.delete_dir(str(folder))
             self._gone |= unwanted
@@ -41,6 +41,5 @@ class Pruner:
 
     def _present(self, parents: Iterable[Path]) -> set[Path]:
         """What lies in these folders. An object store tells that as fast as whether one of them is there."""
-        look = self._layout.filesystem.get_file_info
-        listings = (look(FileSelector(str(parent), allow_not_found=True)) for parent in parents)
+        listings = (list_folder(self._layout.filesystem, parent) for parent in parents)
         return {Path(info.path) for infos in listings for info in infos}

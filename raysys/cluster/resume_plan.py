@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from raysys.cluster.caps import told
-from raysys.records import TrialRecord
 
 SHOWN = 8
 """Trials that are told of one by one; of more, only how many they are."""
@@ -92,15 +91,3 @@ def _few(lines: Sequence[str], what: str) -> Iterator[str]:
     yield from lines[:SHOWN]
     if len(lines) > SHOWN:
         yield f"... and {len(lines) - SHOWN} more {what}"
-
-
-def lost_reports(record: TrialRecord, steps: Sequence[tuple[int, int]]) -> str:
-    """Why the reports of a trial that ended are not all there; empty when they are.
-
-    `steps` are (step, queries) of its reports, by rising step.
-    """
-    if [step for step, _ in steps] != list(range(len(steps))):
-        return "some of its reports are lost"
-    if (steps[-1][1] if steps else 0) != record.queries:
-        return "its last reports are lost"
-    return ""

@@ -135,7 +135,7 @@ class Session:
             FLOOR * manifest.reference.accuracy,
             manifest.seeds,
             manifest.trials,
-            read_earlier(self._layout) if manifest.warm_start else (),
+            read_earlier(self._layout, manifest.warm_start_sha256) if manifest.warm_start else (),
         )
         study.replay(book.records.values())
         ended = sum(record.status.ended for record in book.records.values())

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pyarrow.fs import FileSelector
 from torch import nn
 
 from raysys.distill.trial import Position, saved_position
-from raysys.files import read_bytes, write_atomic
+from raysys.files import delete, list_folder, read_bytes, write_atomic
 from raysys.models.weights import save_safetensors, state_sha256
 from raysys.oracle import Images, Response
 from raysys.records import TrialConfig
@@ -67,7 +66,7 @@ class TrialFiles:
         for name in (_STATE, _REQUEST):
             for number in self._sequences(name):
                 if number < before:
-                    self._layout.filesystem.delete_file(str(self._folder / name.format(number)))
+                    delete(self._layout.filesystem, self._folder / name.format(number))
 
     def keep_request(self, sequence: int, images: Images) -> None:
         """See `Keeper.keep_request`: on the disk when this returns. Raises StorageError."""
@@ -129,9 +128,8 @@ class TrialFiles:
 
     def _sequences(self, name: str) -> list[int]:
         """The numbers of the files of that name, rising."""
-        listed = self._layout.filesystem.get_file_info(FileSelector(str(self._folder), allow_not_found=True))
         before, after = name.split("{}")
-        names = (info.base_name for info in listed)
+        names = (info.base_name for info in list_folder(self._layout.filesystem, self._folder))
         told = (
             one.removeprefix(before).removesuffix(after)
             for one in names

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from raysys.cluster.caps import most_queries
 from raysys.cluster.plan import budget_range, most_held_out
-from raysys.errors import CorruptRunError, UsageError
+from raysys.errors import CorruptRunError, StorageError, UsageError
 from raysys.records import TrialRecord, TrialStatus
 from raysys.space.schema import Space
 from raysys.store.manifest import Manifest, read_manifest
@@ -81,7 +81,7 @@ def trials_like(storage: str | Path, space: Space) -> list[TrialRecord]:
                 table = trials_of(layout).read().table
                 rows = latest_trials(table).select(TRIALS.names).to_pylist()
                 found += [trial_record(row) for row in rows]
-        except (CorruptRunError, OSError):
+        except (CorruptRunError, StorageError):
             continue
     return found
 

@@ -11,7 +11,7 @@ from pyarrow.fs import FileSystem, LocalFileSystem
 from torch import Tensor, nn
 
 from raysys.errors import UsageError
-from raysys.files import write_atomic
+from raysys.files import read_bytes, write_atomic
 
 
 def state_sha256(module: nn.Module) -> str:
@@ -37,16 +37,24 @@ def save_safetensors(
 
 
 def load_safetensors(module: nn.Module, path: Path, filesystem: FileSystem | None = None) -> None:
-    """Fill `module` from a safetensors file. Raises UsageError when it is damaged or does not fit."""
+    """Fill `module` from a safetensors file.
+
+    Raises UsageError when it is missing, damaged or does not fit, StorageError when it cannot be read.
+    """
     load_state(module, read_safetensors(path, filesystem), path)
 
 
 def read_safetensors(path: Path, filesystem: FileSystem | None = None) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, on the CPU. Raises UsageError when it cannot be read."""
+    """The tensors of a safetensors file, on the CPU.
+
+    Raises UsageError when it is missing or damaged, StorageError when it cannot be read.
+    """
+    content = read_bytes(filesystem or LocalFileSystem(), path)
+    if content is None:
+        raise UsageError(f"cannot read weights {path}", "there is no such file")
     try:
-        with (filesystem or LocalFileSystem()).open_input_file(str(path)) as stream:
-            return safetensors.torch.load(stream.read())
-    except (safetensors.SafetensorError, OSError) as error:
+        return safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
         raise UsageError(f"cannot read weights {path}", str(error), "is it a safetensors file?") from None
 
 

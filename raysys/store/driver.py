@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from raysys.files import read_bytes, write_atomic
+from raysys.files import delete, read_bytes, write_atomic
 from raysys.store.layout import RunLayout
 
 BEAT_S = 5.0
@@ -86,12 +86,9 @@ def write_record(layout: RunLayout, record: Driver | StopRequest) -> None:
 
 
 def forget_driver(layout: RunLayout) -> None:
-    """Take both files away, where they are."""
+    """Take both files away, where they are. Raises StorageError."""
     for path in (layout.driver, layout.stop):
-        try:
-            layout.filesystem.delete_file(str(path))
-        except FileNotFoundError:
-            continue
+        delete(layout.filesystem, path)
 
 
 def _read(layout: RunLayout, kind: type[_Record]) -> _Record | None:

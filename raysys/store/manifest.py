@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raysys import __version__
 from raysys.errors import CorruptRunError
-from raysys.files import write_atomic
+from raysys.files import read_bytes, write_atomic
 from raysys.fronts.goal import Goal
 from raysys.fronts.hypervolume import Reference
 from raysys.fronts.objectives import ACCURACY, QUERIES, Objective
@@ -143,14 +143,17 @@ def write_manifest(layout: RunLayout, manifest: Manifest) -> None:
 
 
 def read_manifest(layout: RunLayout) -> Manifest:
-    """Read the manifest. Raises CorruptRunError when it is missing, unreadable or of a newer raysys."""
+    """Read the manifest. Raises CorruptRunError when it is missing, damaged or of a newer raysys.
+
+    A storage that cannot be read now raises StorageError: that is no damage.
+    """
     return newest_manifest(layout)[0]
 
 
 def newest_manifest(layout: RunLayout) -> tuple[Manifest, str]:
     """The newest manifest that can be read, and why it is not the one of run.json, where it is not.
 
-    Raises CorruptRunError as `read_manifest`.
+    Raises CorruptRunError, StorageError as `read_manifest`.
     """
     current, before = (_read(layout, path) for path in (layout.run_json, layout.previous_run_json))
     if isinstance(before, _File):
@@ -172,10 +175,14 @@ def newest_manifest(layout: RunLayout) -> tuple[Manifest, str]:
 
 
 def _read(layout: RunLayout, path: Path) -> _File | str:
-    """A manifest, or what is wrong with it. Raises CorruptRunError for one of a newer raysys."""
+    """A manifest, or what is wrong with it.
+
+    Raises CorruptRunError for one of a newer raysys, StorageError.
+    """
+    text = read_bytes(layout.filesystem, path)
+    if text is None:
+        return _MISSING
     try:
-        with layout.filesystem.open_input_stream(str(path)) as stream:
-            text = stream.readall()
         data = json.loads(text)
         version, checksum = data["schema_version"], data.pop("checksum", None)
         if checksum is not None and checksum != _checksum(data):
@@ -189,12 +196,10 @@ def _read(layout: RunLayout, path: Path) -> _File | str:
         if checksum is None and version > _WITHOUT_CHECKSUM:
             return "has no checksum"
         return _File(Manifest.model_validate(data), data.get("generation", 0), text)
-    except FileNotFoundError:
-        return _MISSING
     except ValidationError as failure:
         first = failure.errors()[0]
         return f"is damaged: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    except (OSError, ValueError, TypeError, KeyError) as failure:
+    except (ValueError, TypeError, KeyError) as failure:
         return f"is damaged: {type(failure).__name__}: {failure}"
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysys.errors import CorruptRunError
-from raysys.files import write_atomic
+from raysys.files import delete, file_info, write_atomic
 from raysys.oracle import Images, Response
 from raysys.store.layout import RunLayout
 from raysys.store.parts import Parts, number_of
@@ -48,10 +48,12 @@ def join_parts(layout: RunLayout, uid: str) -> None:
         for info in parts:
             if number_of(info) != rows:
                 return
-            file = pq.ParquetFile(pa.BufferReader(folder.content(info)))
+            if (data := folder.content(info)) is None:
+                return
+            file = pq.ParquetFile(pa.BufferReader(data))
             rows += file.metadata.num_rows
             schema = file.schema_arrow
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException):  # of what is in memory
         return
 
     def write(stream: pa.NativeFile) -> None:
@@ -66,12 +68,12 @@ def join_parts(layout: RunLayout, uid: str) -> None:
 
     write_atomic(layout.filesystem, layout.pairs(uid), write)
     for info in parts:  # the first one first: what a stop leaves cannot be joined again
-        layout.filesystem.delete_file(info.path)
+        delete(layout.filesystem, info.path)
 
 
 def has_pairs(layout: RunLayout, uid: str) -> bool:
-    """True when the pairs of a trial are kept."""
-    return bool(layout.filesystem.get_file_info(str(layout.pairs(uid))).is_file)
+    """True when the pairs of a trial are kept. Raises StorageError."""
+    return bool(file_info(layout.filesystem, layout.pairs(uid)).is_file)
 
 
 def read_pairs(layout: RunLayout, uid: str) -> tuple[Images, Response]:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow.fs import FileInfo, FileSelector, FileSystem
+from pyarrow.fs import FileInfo, FileSystem
 
-from raysys.files import write_atomic
+from raysys.errors import StorageError
+from raysys.files import delete, list_folder, read_bytes, write_atomic
 from raysys.store.schema import LATER, concat
 
 _NAME = re.compile(r"part-(\d{8,})(?:-(\d{8,})-([0-9a-f]{8}))?\.parquet")
@@ -76,7 +77,7 @@ class Parts:
         """Write a part in the place of any that has its number. Raises StorageError."""
         for part in self._found():
             if part.first == number:
-                self.filesystem.delete_file(part.info.path)
+                delete(self.filesystem, part.info.path)
         self.append(table, number)
 
     def next_number(self) -> int:
@@ -84,7 +85,7 @@ class Parts:
         return 1 + max((part.last for part in self._found()), default=0)
 
     def read(self) -> Rows:
-        """All rows that can be read."""
+        """All rows that are whole. Raises StorageError when the storage cannot be read."""
         read = self._read()
         damaged = tuple(part.info.path for part in read.damaged)
         return Rows(self._table(read), damaged, _lost(read))
@@ -101,20 +102,21 @@ class Parts:
         needed = {*read.tables, *(part.info.path for part in read.damaged)}
         for part in read.found:
             if part.info.path not in needed:
-                self.filesystem.delete_file(part.info.path)
+                delete(self.filesystem, part.info.path)
 
-    def content(self, info: FileInfo) -> pa.Buffer:
-        """The bytes of a part. Raises OSError when they do not match the checksum in its name."""
-        with self.filesystem.open_input_file(info.path) as stream:
-            data = stream.read_buffer()
-        if (crc := _part(info).crc) and crc != _crc(data):
-            raise OSError(f"{info.path} does not match its checksum")
-        return data
+    def content(self, info: FileInfo) -> bytes | None:
+        """The bytes of a part, None when they do not match the checksum in its name.
+
+        Raises FileNotFoundError when it is gone, StorageError when it cannot be read: that is no damage.
+        """
+        data = read_bytes(self.filesystem, Path(info.path))
+        if data is None:
+            raise FileNotFoundError(info.path)
+        return data if _part(info).crc in ("", _crc(data)) else None
 
     def _found(self) -> list[Part]:
         """All visible parts, the widest before those that it replaced."""
-        selector = FileSelector(str(self.folder), allow_not_found=True)
-        infos = self.filesystem.get_file_info(selector)
+        infos = list_folder(self.filesystem, self.folder)
         found = [_part(info) for info in infos if _NAME.fullmatch(info.base_name)]
         return sorted(found, key=lambda part: (part.first, -part.last, part.crc))
 
@@ -136,18 +138,18 @@ class Parts:
                             tables[part.info.path] = table
             except FileNotFoundError:
                 continue
-        raise FileNotFoundError(f"the parts in {self.folder} keep going away")
+        raise StorageError(f"cannot read {self.folder}", "its parts keep going away")
 
     def _table(self, read: _Read) -> pa.Table:
         return concat(list(read.tables.values()), self.schema)
 
     def _rows(self, info: FileInfo) -> pa.Table | None:
         """The rows of one part, or None when it is damaged or not of this table."""
+        if (data := self.content(info)) is None:
+            return None
         try:
-            table = pq.ParquetFile(pa.BufferReader(self.content(info))).read()
-        except FileNotFoundError:
-            raise
-        except (OSError, pa.ArrowException):
+            table = pq.ParquetFile(pa.BufferReader(data)).read()
+        except (OSError, pa.ArrowException):  # of what is in memory
             return None
         for name in LATER.keys() & set(self.schema.names) - set(table.column_names):
             table = table.append_column(name, pa.repeat(LATER[name], table.num_rows))
@@ -175,7 +177,7 @@ def _part(info: FileInfo) -> Part:
     return Part(info, int(first), int(last or first), crc or "")
 
 
-def _crc(data: pa.Buffer) -> str:
+def _crc(data: bytes | pa.Buffer) -> str:
     return f"{zlib.crc32(data):08x}"
 
 

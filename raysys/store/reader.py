@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raysys.files import file_info
 from raysys.records import TrialRecord, TrialStatus
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, read_manifest
@@ -76,7 +77,10 @@ class Snapshot:
 
 
 def read_run(path: str | Path | RunLayout) -> Snapshot:
-    """Read the run at a local path or URI; it may be written meanwhile. Raises CorruptRunError."""
+    """Read the run at a local path or URI; it may be written meanwhile.
+
+    Raises CorruptRunError, and StorageError when the storage cannot be read now.
+    """
     layout = path if isinstance(path, RunLayout) else RunLayout.open(path)
     manifest = read_manifest(layout)
     updated = last_change(layout)
@@ -105,9 +109,12 @@ def reports_of(layout: RunLayout) -> Parts:
 
 
 def last_change(layout: RunLayout) -> datetime:
-    """When the newest file of the manifest and the tables was written (UTC); cheap enough to poll."""
+    """When the newest file of the manifest and the tables was written (UTC); cheap enough to poll.
+
+    Raises StorageError.
+    """
     files = [
-        layout.filesystem.get_file_info(str(layout.run_json)),
+        file_info(layout.filesystem, layout.run_json),
         *trials_of(layout).files(),
         *reports_of(layout).files(),
     ]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pyarrow.fs import FileInfo, FileSelector, LocalFileSystem
 
-from raysys.errors import CorruptRunError, UsageError
+from raysys.errors import CorruptRunError, StorageError, UsageError
 from raysys.records import TrialStatus
+from raysys.store.driver import read_driver
 from raysys.store.layout import RunLayout, inside, open_storage
 from raysys.store.manifest import RunState
 from raysys.store.points import run_front
@@ -17,12 +18,16 @@ from raysys.store.reader import read_run
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One line about a run; where it cannot be read, `problem` says why and the rest is empty."""
+    """One line about a run; where it cannot be read, `problem` says why and the rest is empty.
+
+    `alive`: a driver works on it, by its files. A run that is `running` and not alive waits for a resume.
+    """
 
     name: str
     path: str
     problem: str = ""
     state: RunState | None = None
+    alive: bool = False
     created: str = ""
     updated: datetime | None = None
     space: str = ""
@@ -37,18 +42,13 @@ def discover(storage: str | Path) -> list[RunSummary]:
 
     Raises UsageError when the storage does not exist.
     """
-    runs = [summarise(layout) for layout in run_layouts(storage)]
+    runs = [summarise(layout) for layout in latest_layouts(storage)]
     return sorted(sorted(runs, key=lambda run: run.created, reverse=True), key=lambda run: bool(run.problem))
 
 
-def run_layouts(storage: str | Path) -> list[RunLayout]:
-    """The layouts of the runs in a storage, by name. Raises UsageError when it does not exist."""
-    return sorted((layout for layout, _ in _manifests(storage)), key=lambda layout: layout.root)
-
-
-def latest_layouts(storage: str | Path, most: int) -> list[RunLayout]:
-    """At most so many layouts, of the runs whose manifests were written last. Raises UsageError, too."""
-    found = sorted(_manifests(storage), key=lambda one: one[1].mtime_ns or 0, reverse=True)
+def latest_layouts(storage: str | Path, most: int | None = None) -> list[RunLayout]:
+    """At most so many layouts, those whose manifests were written last first. Raises UsageError, too."""
+    found = sorted(_manifests(storage), key=lambda one: (one[1].mtime_ns or 0, one[1].path), reverse=True)
     return [layout for layout, _ in found[:most]]
 
 
@@ -58,18 +58,18 @@ def _manifests(storage: str | Path) -> list[tuple[RunLayout, FileInfo]]:
     uri = "" if isinstance(filesystem, LocalFileSystem) else str(storage)
     try:
         entries = filesystem.get_file_info(FileSelector(str(root)))
+        layouts = [
+            RunLayout(Path(entry.path), filesystem, uri and inside(uri, entry.base_name))
+            for entry in entries
+            if not entry.is_file
+        ]
+        known = filesystem.get_file_info([str(layout.run_json) for layout in layouts])
     except OSError as failure:
         raise UsageError(
             f"cannot list the runs in {uri or root}",
             str(failure).partition("\n")[0],
             "give the folder that holds the runs (default: ./runs)",
         ) from None
-    layouts = [
-        RunLayout(Path(entry.path), filesystem, uri and inside(uri, entry.base_name))
-        for entry in entries
-        if not entry.is_file
-    ]
-    known = filesystem.get_file_info([str(layout.run_json) for layout in layouts])
     return [(layout, info) for layout, info in zip(layouts, known, strict=True) if info.is_file]
 
 
@@ -78,13 +78,16 @@ def summarise(layout: RunLayout) -> RunSummary:
     name, path = layout.name, layout.location
     try:
         snapshot = read_run(layout)
-    except CorruptRunError as failure:
+        running = snapshot.manifest.state is RunState.RUNNING
+        driver = read_driver(layout) if running else None
+    except (CorruptRunError, StorageError) as failure:
         return RunSummary(name, path, problem=f"{failure.what}: {failure.why}")
     front = run_front(snapshot)
     return RunSummary(
         name=name,
         path=path,
         state=snapshot.manifest.state,
+        alive=driver is not None and driver.alive,
         created=snapshot.manifest.created,
         updated=snapshot.updated,
         space=str(snapshot.manifest.space.get("name", "")),

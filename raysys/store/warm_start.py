@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysys.errors import CorruptRunError
-from raysys.files import write_atomic
+from raysys.files import read_bytes, write_atomic
 from raysys.records import TrialRecord
 from raysys.store.layout import RunLayout
 from raysys.store.schema import TRIALS, trial_record, trials_table
@@ -22,15 +22,26 @@ def keep_earlier(layout: RunLayout, records: Sequence[TrialRecord]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_earlier(layout: RunLayout) -> list[TrialRecord]:
-    """The trials that were kept, in their order. Raises CorruptRunError."""
+def read_earlier(layout: RunLayout, sha256: str = "") -> list[TrialRecord]:
+    """The trials that were kept, in their order; `sha256` is what `keep_earlier` gave, or empty.
+
+    Raises CorruptRunError when they are not those, StorageError when the storage cannot be read.
+    """
+    content = read_bytes(layout.filesystem, layout.warm_start)
+    if content is None:
+        raise _lost(layout, "it is missing")
+    if sha256 not in ("", found := hashlib.sha256(content).hexdigest()):
+        raise _lost(layout, f"its sha256 was {sha256[:12]}, now it is {found[:12]}")
     try:
-        with layout.filesystem.open_input_file(str(layout.warm_start)) as stream:
-            rows = pq.read_table(stream, columns=TRIALS.names).to_pylist()
+        rows = pq.read_table(pa.BufferReader(content), columns=TRIALS.names).to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise CorruptRunError(
-            f"cannot read {layout.warm_start}",
-            str(error).partition("\n")[0],
-            "restore the file from a backup: the search cannot go on as it began",
-        ) from error
+        raise _lost(layout, str(error).partition("\n")[0]) from error
     return [trial_record(row) for row in rows]
+
+
+def _lost(layout: RunLayout, why: str) -> CorruptRunError:
+    return CorruptRunError(
+        f"cannot read {layout.warm_start}",
+        why,
+        "restore the file from a backup: the search cannot go on as it began",
+    )

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from raysys.data.augment import augment
 from raysys.data.datasets import Dataset
 from raysys.data.splits import split_val_test
-from raysys.errors import UsageError
+from raysys.errors import StorageError, UsageError
 from raysys.files import write_atomic
 from raysys.models.classifiers import Classifier, build_classifier
 from raysys.models.weights import (
@@ -178,7 +178,7 @@ def _read_cache(spec: TeacherSpec, dataset: Dataset, folder: Path) -> Teacher | 
     try:
         card = TeacherCard(**json.loads((folder / "card.json").read_text()))
         load_safetensors(module, folder / "weights.safetensors")
-    except (OSError, ValueError, TypeError, UsageError):
+    except (OSError, ValueError, TypeError, UsageError, StorageError):
         return None
     return Teacher(card, module.eval()) if state_sha256(module) == card.sha256 else None
 

@@ -245,12 +245,11 @@ def test_runs_of_other_teachers_are_refused(compare: Command, storage: Path, tmp
 
 
 def test_a_changed_data_set_has_no_fresh_students(compare: Command, storage: Path) -> None:
-    changed = storage / "changed"
-    shutil.copytree(storage / "one", changed)
-    layout = RunLayout(changed)
-    manifest = read_manifest(layout)
-    other = {"dataset": {**manifest.dataset, "sha256": "00"}}
-    write_manifest(layout, manifest.model_copy(update=other))
+    changed = RunLayout(storage / "changed")
+    shutil.copytree(storage / "one", changed.root)
+    manifest = read_manifest(changed)
+    dataset = {**manifest.dataset, "sha256": "00"}
+    write_manifest(changed, manifest.model_copy(update={"dataset": dataset}))
     code, out, err = compare("changed", "--fresh")
     assert (code, out) == (2, "")
     assert "the data set digits is not the one of the runs" in err and "--data-root DIR" in err

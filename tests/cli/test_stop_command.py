@@ -1,6 +1,7 @@
 """`raysys stop`: asks the driver of a run, on whatever machine it is."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -36,8 +37,11 @@ def run(tmp_path: Path) -> RunLayout:
 
 @pytest.mark.parametrize("options", [[], ["--now"]])
 def test_it_asks_the_driver_and_waits_for_it(
-    run: RunLayout, capsys: pytest.CaptureFixture[str], options: list[str]
+    run: RunLayout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987654)  # as in a container, a user without a name
     with subprocess.Popen(
         [sys.executable, "-c", DRIVER_PROGRAM, str(run.root)], stdout=subprocess.PIPE, text=True
     ) as driver:

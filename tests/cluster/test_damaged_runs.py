@@ -15,6 +15,7 @@ import pytest
 import torch
 from driven_runs import Halt, go_on, here, start
 
+from raysys.cluster import resume_check
 from raysys.cluster.machine import Machine
 from raysys.cluster.problem import complete_config
 from raysys.cluster.resume_check import Resumable, Wish, examine
@@ -272,3 +273,23 @@ def test_a_run_of_schema_1_is_read_and_goes_on(made: Made, tmp_path: Path) -> No
     ended = outcome(layout)
     assert [trial[1] for trial in ended["trials"]] == [TrialStatus.FINISHED] * 3
     assert read_manifest(layout).schema_version == 2
+
+
+@pytest.mark.parametrize("first", ["read_run", "read_ledger"])
+def test_a_run_that_goes_on_meanwhile_is_not_taken_for_damaged(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """`--dry-run` beside a driver: whichever is read first, the run is further when the other one is."""
+    layout, further = copied(made.layout, tmp_path / "run"), copied(made.layout, tmp_path / "further")
+    go_on(further, examine(further, made.machine, Wish()))
+    read = getattr(resume_check, first)
+
+    def read_and_go_on(*place: Any) -> Any:
+        found = read(*place)
+        shutil.copytree(further.root, layout.root, dirs_exist_ok=True)
+        return found
+
+    monkeypatch.setattr(resume_check, first, read_and_go_on)
+    plan = examine(layout, made.machine, Wish()).plan
+    assert not plan.again
+    assert not plan.fallbacks

@@ -15,8 +15,12 @@ import pytest
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from raysys.cluster import lock
+from raysys.cluster.experiment import start_run
 from raysys.cluster.lock import run_lock
-from raysys.errors import ResumeError
+from raysys.cluster.machine import Machine
+from raysys.cluster.search_plan import Search
+from raysys.errors import ResumeError, StorageError
+from raysys.space.load import load_space
 from raysys.store.driver import Driver, StopRequest, read_driver, write_record
 from raysys.store.layout import RunLayout
 
@@ -146,3 +150,24 @@ def test_signs_of_life_come_again_and_again(tmp_path: Path) -> None:
             assert owner.poll() is None
         owner.send_signal(signal.SIGTERM)
         owner.communicate(timeout=60)
+
+
+def test_a_run_that_another_driver_has_begun_at_the_same_time_is_not_written_over(tmp_path: Path) -> None:
+    """Where folders are not made by one driver alone, as in S3, both may find that there is no such run."""
+    layout = RunLayout(tmp_path / "run")
+
+    def beats(text: str) -> None:
+        if text.startswith(("run ", "process 7 on elsewhere worked")):
+            write_record(layout, Driver(host="elsewhere", pid=7, token="t", beat=datetime.now(UTC)))
+
+    machine = Machine(data_root=tmp_path, cache=tmp_path / "cache")
+    with pytest.raises(ResumeError, match="its owner is process 7 on elsewhere"):
+        start_run(layout, load_space("digits"), machine, Search(), beats)
+    assert not layout.run_json.exists()
+
+
+def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    layout = RunLayout(tmp_path)
+    layout.lock.mkdir()
+    with pytest.raises(StorageError, match=f"cannot open {layout.lock}"), run_lock(layout):
+        pass

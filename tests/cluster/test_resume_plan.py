@@ -7,7 +7,8 @@ import pytest
 from edge_runs import manifest, trial
 
 from raysys.cluster.code import changed_code, versions
-from raysys.cluster.resume_plan import GoesOn, ResumePlan, lost_reports
+from raysys.cluster.resume_lost import missing_reports
+from raysys.cluster.resume_plan import GoesOn, ResumePlan
 from raysys.records import TrialStatus
 from raysys.source import source_sha256
 
@@ -71,10 +72,11 @@ def test_the_json_object_has_all_of_it() -> None:
         (TrialStatus.STOPPED, [(0, 100)], "its last reports are lost"),
         (TrialStatus.FINISHED, [], "its last reports are lost"),
         (TrialStatus.FAILED, [(0, 100)], "its last reports are lost"),
+        (TrialStatus.STOPPED, [(0, 500), (1, 600)], ""),  # an attempt that died had come further
     ],
 )
 def test_reports_that_are_lost_are_seen(status: TrialStatus, steps: list[tuple[int, int]], told: str) -> None:
-    assert lost_reports(trial(0, status), steps) == told
+    assert missing_reports(trial(0, status), steps) == told
 
 
 def test_other_code_and_packages_are_told_and_the_same_are_not() -> None:

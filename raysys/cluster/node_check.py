@@ -1,7 +1,6 @@
 """Whether every node of a cluster is as the driver's machine is: `raysys doctor --address`."""
 
 import os
-import pickle
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Any
 
 import ray
 from pyarrow.fs import FileSystem
+from ray import cloudpickle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raysys.cluster.machine import check_address
@@ -41,7 +41,7 @@ def check_nodes(address: str, filesystem: FileSystem, folder: Path) -> list[Node
 
 def _check_nodes(filesystem: FileSystem, folder: Path) -> list[NodeCheck]:
     mark = str(folder / f".raysys-doctor-{uuid.uuid4().hex}")
-    sent = pickle.dumps(filesystem)  # as bytes: a node without pyarrow can tell at least that
+    sent = cloudpickle.dumps(filesystem)  # as bytes: a node without pyarrow can tell at least that
     here = _look_by_value()(sent, mark, mark)
     living = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     told: dict[str, Any] = {}
@@ -112,7 +112,7 @@ def _look_by_value() -> Callable[[bytes, str, str], dict[str, str]]:
 
         def folder() -> str:
             try:
-                filesystem = import_module("pickle").loads(storage)
+                filesystem = import_module("ray.cloudpickle").loads(storage)
                 if own != mark:
                     with filesystem.open_input_stream(mark) as stream:
                         if stream.read() != mark.encode():

@@ -1,9 +1,9 @@
 """What the doctor finds of a node's storage; nodes themselves are asked in test_nodes."""
 
-import pickle
 from pathlib import Path
 
 from pyarrow.fs import FileSystem, LocalFileSystem
+from ray import cloudpickle
 from s3_server import S3
 
 from raysys.cluster.node_check import _look_by_value, _removed
@@ -11,9 +11,9 @@ from raysys.cluster.node_check import _look_by_value, _removed
 
 def seen(filesystem: FileSystem, there: FileSystem, folder: Path) -> tuple[str, bool]:
     """What a node says of its storage `there`, and whether this machine finds what the node wrote."""
-    mark, sent = str(folder / "mark"), pickle.dumps(filesystem)
+    mark, sent = str(folder / "mark"), cloudpickle.dumps(filesystem)
     assert _look_by_value()(sent, mark, mark)["storage"] == "ok"
-    told = _look_by_value()(pickle.dumps(there), mark, f"{mark}-node")["storage"]
+    told = _look_by_value()(cloudpickle.dumps(there), mark, f"{mark}-node")["storage"]
     return told, _removed(filesystem, f"{mark}-node")
 
 

@@ -32,6 +32,7 @@ def test_command_names_stay() -> None:
         "doctor",
         "dashboard",
         "deploy",
+        "stop",
     }
 
 

@@ -21,6 +21,7 @@ from raysys.models.classifiers import build_classifier
 from raysys.models.weights import save_safetensors
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
+from raysys.store.manifest import read_manifest, write_manifest
 from raysys.teacher.journal import read_accounts
 
 Command = Callable[..., tuple[int, str, str]]
@@ -246,8 +247,10 @@ def test_runs_of_other_teachers_are_refused(compare: Command, storage: Path, tmp
 def test_a_changed_data_set_has_no_fresh_students(compare: Command, storage: Path) -> None:
     changed = storage / "changed"
     shutil.copytree(storage / "one", changed)
-    text = (changed / "run.json").read_text()
-    (changed / "run.json").write_text(re.sub('"sha256": "c29b[0-9a-f]*"', '"sha256": "00"', text))
+    layout = RunLayout(changed)
+    manifest = read_manifest(layout)
+    other = {"dataset": {**manifest.dataset, "sha256": "00"}}
+    write_manifest(layout, manifest.model_copy(update=other))
     code, out, err = compare("changed", "--fresh")
     assert (code, out) == (2, "")
     assert "the data set digits is not the one of the runs" in err and "--data-root DIR" in err

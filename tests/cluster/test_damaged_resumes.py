@@ -32,7 +32,7 @@ def cut(shell: Shell) -> Path:
     run = shell.run_path("cut")
     process = shell.start("tune", "--space", "digits", *SMALL, *ENDED, "--name", "cut")
     wait_for_charges(process, run, 1)
-    while (accounts := read_accounts(run / "ledger")).get("u00002") is None or not accounts["u00002"].charged:
+    while not list((run / "checkpoints" / "u00002").glob("state-*.pt")):
         wait_for_charges(process, run, 1)
     everybody = [*psutil.Process(process.pid).children(recursive=True), process]
     for one in everybody:

@@ -90,7 +90,7 @@ def test_a_run_waits_for_nodes_and_takes_those_that_join(tmp_path: Path) -> None
 
 
 @pytest.mark.cluster
-def test_a_run_goes_on_from_another_folder_on_another_cluster(tmp_path: Path) -> None:
+def test_a_run_goes_on_from_another_folder_on_a_cluster_of_three_that_loses_two(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there" / "deep"
     with RayCluster(2) as cluster:
         here.mkdir()
@@ -104,9 +104,13 @@ def test_a_run_goes_on_from_another_folder_on_another_cluster(tmp_path: Path) ->
     (here / "runs" / "run").rename(there / "moved")
     (here / "runs").rmdir()
     with RayCluster(3) as cluster:
-        shell = Shell(there, cluster.environment)
-        done(shell.start("tune", "--resume", "moved", "--address", cluster.address, "--progress", "none"))
-        check(shell, there / "moved", 4)
+        shell, run = Shell(there, cluster.environment), there / "moved"
+        process = shell.start("tune", "--resume", "moved", "--address", cluster.address, "--progress", "none")
+        for _ in range(2):
+            wait_for_charges(process, run, charged_by_trials(run) + 60)
+            cluster.kill()
+        done(process)
+        check(shell, run, 4)
         assert not here.joinpath("runs").exists(), "nothing goes to the old place"
 
 

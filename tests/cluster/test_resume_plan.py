@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from edge_runs import manifest, trial
 
-from raysys.cluster.code import changed_code, code_sha256, versions
+from raysys.cluster.code import changed_code, versions
 from raysys.cluster.resume_plan import GoesOn, ResumePlan, lost_reports
 from raysys.records import TrialStatus
+from raysys.source import source_sha256
 
 
 def plan(**changes: Any) -> ResumePlan:
@@ -77,9 +78,9 @@ def test_reports_that_are_lost_are_seen(status: TrialStatus, steps: list[tuple[i
 
 
 def test_other_code_and_packages_are_told_and_the_same_are_not() -> None:
-    here = manifest(code=code_sha256(), versions=versions())
-    assert changed_code(here, code_sha256(), versions()) == []
-    assert changed_code(manifest(), code_sha256(), versions()) == []  # an older raysys did not say
+    here = manifest(code=source_sha256(), versions=versions())
+    assert changed_code(here, source_sha256(), versions()) == []
+    assert changed_code(manifest(), source_sha256(), versions()) == []  # an older raysys did not say
     began = manifest(code="ab" * 32, versions={"torch": "1.0", "numpy": versions()["numpy"]})
     code, packages = changed_code(began, "cd" * 32, versions())
     assert code.startswith("raysys' code is cdcdcdcdcdcd, the run began with abababababab")

@@ -39,7 +39,7 @@ def once(folder: Path, cap: int | None = None, **options: Any) -> tuple[Outcome,
 
 
 def states(keeper: MemoryKeeper) -> list[dict[str, Any]]:
-    read = [torch.load(io.BytesIO(state[4:]), weights_only=True) for state in keeper.states]  # noqa: TID251
+    read = [torch.load(io.BytesIO(state), weights_only=True) for state in keeper.states]  # noqa: TID251
     return [state["method"] for state in read]
 
 

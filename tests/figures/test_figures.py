@@ -7,9 +7,8 @@ from edge_runs import RUNS, build, report, trial, write_run
 from raysys.figures.curve import curve_alt, curve_figure
 from raysys.figures.front import front_alt, front_figure
 from raysys.records import TrialStatus
-from raysys.store.parts import Parts
-from raysys.store.reader import read_run
-from raysys.store.schema import REPORTS, TRIALS, reports_table, trials_table
+from raysys.store.reader import read_run, reports_of, trials_of
+from raysys.store.schema import reports_table, trials_table
 
 
 def snapshot(tmp_path, name):
@@ -79,7 +78,7 @@ def test_points_without_a_finite_accuracy_are_not_drawn(tmp_path):
 def test_thousands_of_points_go_to_webgl_and_stay_small(tmp_path):
     records = [trial(n, queries=100 + n, val_accuracy=0.9 - n / 4000) for n in range(1500)]
     layout = write_run(tmp_path / "large", [])
-    Parts(layout.filesystem, layout.trials, TRIALS).append(trials_table(records), 1)
+    trials_of(layout).append(trials_table(records), trials_of(layout).next_number())
     figure = front_figure(read_run(layout))
     assert len(traces(figure)["dominated"].x) == 1499
     assert traces(figure)["dominated"].type == "scattergl"
@@ -89,7 +88,7 @@ def test_thousands_of_points_go_to_webgl_and_stay_small(tmp_path):
 def test_of_very_many_points_off_the_front_a_named_sample_is_drawn(tmp_path):
     reports = [report(0, step, queries=100 + step, val_accuracy=0.9 - step / 1e6) for step in range(12001)]
     layout = write_run(tmp_path / "large", [trial(0)], steps=0)
-    Parts(layout.filesystem, layout.reports, REPORTS).append(reports_table(reports), 1)
+    reports_of(layout).append(reports_table(reports), reports_of(layout).next_number())
     shown = traces(front_figure(read_run(layout), "anytime"))
     assert len(shown["reports (10,000 of 12,000)"].x) == 10000
     assert list(shown["front"].x) == [100]

@@ -30,7 +30,7 @@ class Place:
     def open(self) -> Journal:
         journal, ledger = open_journal(self.folder, self.filesystem), Ledger()
         journal.replay(ledger)
-        if ledger.opens("u", 10**6, 0):
+        if "u" not in ledger.accounts():
             journal.append_open("u", 10**6, 0)
         return journal
 

@@ -449,11 +449,12 @@ def test_many_lanes_together_never_pass_a_budget(tmp_path: Path) -> None:
     barrier = threading.Barrier(8)
 
     def trial(number: int) -> list[Reply]:
-        oracle = LocalOracle(door.service, f"u{number % 4}", 15)
         barrier.wait(20)
+        oracle = oracles[number % 4]
         return [oracle.ask(pictures(2, seed=sequence), sequence) for sequence in range(10)]
 
     with Door(tmp_path, max_queries=41, max_executed=41) as door, ThreadPoolExecutor(8) as lanes:
+        oracles = [LocalOracle(door.service, f"u{number}", 15) for number in range(4)]
         replies = list(lanes.map(trial, range(8)))
         accounts = door.service.accounts()
         assert accounts == read_accounts(tmp_path)

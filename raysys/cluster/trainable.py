@@ -12,6 +12,7 @@ from ray import tune
 from raysys.cluster.one_trial import run_one
 from raysys.cluster.outbox import Outbox
 from raysys.errors import StorageError, UnreachableError
+from raysys.files import read_bytes
 from raysys.oracle import Images
 from raysys.records import EvalSet, Report, Task, TrialConfig
 from raysys.source import check_code
@@ -75,7 +76,7 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
 
 def _check_storage(layout: RunLayout) -> None:
     """What a trial leaves in a folder that only its own node sees would be lost for the run."""
-    if not layout.filesystem.get_file_info(str(layout.run_json)).is_file:
+    if read_bytes(layout.filesystem, layout.run_json) is None:
         raise UnreachableError(
             f"the node {socket.gethostname()} does not see the run",
             f"there is no {layout.run_json}",

@@ -41,7 +41,8 @@ def check_nodes(address: str, filesystem: FileSystem, folder: Path) -> list[Node
 
 def _check_nodes(filesystem: FileSystem, folder: Path) -> list[NodeCheck]:
     mark = str(folder / f".raysys-doctor-{uuid.uuid4().hex}")
-    sent = cloudpickle.dumps(filesystem)  # as bytes: a node without pyarrow can tell at least that
+    # As bytes: a node that cannot open it still tells all else.
+    sent = cloudpickle.dumps(filesystem)  # type: ignore[no-untyped-call]
     here = _look_by_value()(sent, mark, mark)
     living = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     told: dict[str, Any] = {}

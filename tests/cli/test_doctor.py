@@ -41,7 +41,7 @@ def storage_check(capsys: pytest.CaptureFixture[str], storage: str) -> dict[str,
     return dict(found)
 
 
-def test_a_storage_in_s3_is_written_to_and_left_as_it_was(
+def test_a_storage_in_s3_is_written_to_and_no_file_is_left(
     capsys: pytest.CaptureFixture[str], s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

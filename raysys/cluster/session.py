@@ -98,7 +98,7 @@ class Session:
             joined = self._machine.address != "local"
             places = Places(self._space.resources, self._machine.concurrent, joined, networks)
             places.check()
-            teacher, val, test = self._teacher(problem, places.teacher_gpus, log)
+            teacher, val, test = self._teacher(problem, places.teacher_gpus, log, soft)
             card = problems.tested_card(problem.card, val, test)
             self._manifest = self._manifest.model_copy(update={"teacher": card})
             write_manifest(self._layout, self._manifest)  # a resumed run runs again, perhaps with more trials
@@ -126,11 +126,14 @@ class Session:
         write_manifest(self._layout, self._manifest)
         return problem
 
-    def _teacher(self, problem: Problem, gpus: float, log: Path) -> tuple[Handle, EvalSet, EvalSet]:
+    def _teacher(
+        self, problem: Problem, gpus: float, log: Path, soft: SoftStop
+    ) -> tuple[Handle, EvalSet, EvalSet]:
+        """The teacher and its answers to val and test; a stop meanwhile ends the run before any trial."""
         setup = teacher_setup(self._space, problem, self._layout, self._manifest.caps, gpus, log)
         teacher = start_teacher(setup)
         oracle = ActorOracle(teacher, EVALUATION, problem.evaluation_queries)
-        return teacher, *problems.ask_held_out(problem, oracle)
+        return teacher, *problems.ask_held_out(problem, oracle, soft.check)
 
     def _search(self, work: _Work) -> None:
         space, manifest, book = self._space, self._manifest, work.book

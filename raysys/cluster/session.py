@@ -43,7 +43,6 @@ from raysys.store.reader import read_run
 from raysys.store.warm_start import read_earlier
 from raysys.store.writer import RunWriter
 from raysys.teacher.actor import ActorOracle, Handle, answer, start_teacher
-from raysys.teacher.journal import read_accounts
 
 MOST = 1000
 """Trials that Tune handles at once; how many there are `Places` says."""
@@ -148,7 +147,7 @@ class Session:
         )
         study.replay(book.records.values())
         ended = sum(record.status.ended for record in book.records.values())
-        scheduler = self._scheduler()
+        scheduler = self._scheduler(work.teacher)
 
         def on_suggest(suggestion: Suggestion) -> dict[str, Any]:
             known = book.records.get(suggestion.uid)
@@ -200,13 +199,12 @@ class Session:
         finally:
             progress(True)  # gives the terminal back
 
-    def _scheduler(self) -> TuneScheduler | None:
+    def _scheduler(self, teacher: Handle) -> TuneScheduler | None:
         """Early stopping, where the run has it, that knows what earlier sessions saw."""
         manifest = self._manifest
         if manifest.scheduler == NO_SCHEDULER:
             return None
-        accounts = read_accounts(self._layout.ledger, self._layout.filesystem)
-        charged = {uid: account.charged for uid, account in accounts.items()}
+        charged = {uid: account.charged for uid, account in answer(teacher.accounts.remote()).items()}
         asha = replayed(read_run(self._layout), charged)
         return TuneScheduler(asha, manifest.score, extras(manifest))
 

@@ -1,10 +1,12 @@
 """Which code of raysys this is."""
 
 import hashlib
+import socket
 from functools import cache
 from pathlib import Path
 
 from raysys import __version__
+from raysys.errors import UnreachableError
 
 
 @cache
@@ -21,3 +23,14 @@ def source_sha256() -> str:
 def code_id() -> str:
     """Version and source, for a person to compare: `0.1.0 (source 1a2b3c4d5e6f)`."""
     return f"{__version__} (source {source_sha256()[:12]})"
+
+
+def check_code(wanted: str) -> None:
+    """Raise UnreachableError where this machine has another raysys than the driver, whose id is `wanted`."""
+    if code_id() != wanted:
+        raise UnreachableError(
+            f"the node {socket.gethostname()} has another raysys than the driver",
+            f"the driver has {wanted}, the node {code_id()} in {Path(__file__).parent}",
+            "install the same one there (raysys doctor --address compares all nodes),"
+            " then: raysys tune --resume RUN",
+        )

@@ -11,7 +11,7 @@ _SHOWN = 10
 
 
 def audit(
-    run: Annotated[str, typer.Argument(help="the run's folder")],
+    run: Annotated[str, typer.Argument(help="the run's folder or URI")],
     teacher_url: Annotated[
         str | None,
         typer.Option(

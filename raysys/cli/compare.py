@@ -23,7 +23,7 @@ NUMBERS = ("queries", "val_accuracy", "test_accuracy", "agreement", "test_agreem
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="the runs' folders")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="the runs' folders or URIs")],
     fresh: Annotated[
         bool, typer.Option("--fresh", help="train a fresh student on what each trial asked, by one recipe")
     ] = False,

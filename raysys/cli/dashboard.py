@@ -21,7 +21,7 @@ FLAGS = {
 
 def dashboard(
     storage: Annotated[
-        str, typer.Argument(envvar="RAYSYS_STORAGE", help="the folder that holds the runs")
+        str, typer.Argument(envvar="RAYSYS_STORAGE", help="the folder or URI that holds the runs")
     ] = "runs",
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="default: 8501, or the next free one")

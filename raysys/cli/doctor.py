@@ -3,17 +3,20 @@
 import os
 import shutil
 import sys
-import tempfile
+import uuid
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from raysys.cli import output
 from raysys.cli.common import DataRoot, Storage, data_root_or_default
-from raysys.errors import CheckError
+from raysys.errors import CheckError, RaysysError
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
 
 PACKAGES = ("raysys", "torch", "torchvision", "ray", "optuna", "pyarrow", "streamlit", "plotly", "pydantic")
 MIN_FREE_GB = 5.0
@@ -48,7 +51,7 @@ def doctor(
         *map(_package, PACKAGES),
         _processors(),
         _ray(),
-        _folder("storage", Path(storage)),
+        _folder("storage", storage),
         _folder("cache", default_cache_dir()),
         _data_sets(data_root_or_default(data_root)),
         _chromium(),
@@ -88,28 +91,46 @@ def _ray() -> Check:
 def _nodes(address: str, storage: str) -> list[Check]:
     from raysys.cluster.node_check import check_nodes
 
-    if "://" not in storage:
-        folder = Path(storage).expanduser().absolute()
-        storage = str(next(path for path in (folder, *folder.parents) if path.is_dir()))
     mode = os.environ.get("RAY_AUTH_MODE", "not set: Ray looks for a token of its own")
     checks = [Check("token", "ok", f"RAY_AUTH_MODE is {mode}")]
-    for node in check_nodes(address, storage):
+    try:
+        place = _existing(storage)
+    except (RaysysError, OSError):
+        return [*checks, Check("nodes", "failed", "not asked: the storage cannot be opened from here")]
+    for node in check_nodes(address, *place):
         checks.append(Check(node.name, "failed" if node.differs else "ok", node.differs or node.detail))
     return checks
 
 
-def _folder(name: str, folder: Path) -> Check:
-    """Whether files can be made in `folder`, or in what there is of its parents, and the free space."""
-    folder = folder.expanduser().absolute()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+def _folder(name: str, location: str | Path) -> Check:
+    """Whether a file can be made in a folder or URI, or in what there is of its parents; the free space."""
     try:
-        with tempfile.TemporaryFile(dir=existing):
-            free = shutil.disk_usage(existing).free / 1e9
+        filesystem, existing = _existing(location)
+        mark = str(existing / f".raysys-doctor-{uuid.uuid4().hex}")
+        with filesystem.open_output_stream(mark) as stream:
+            stream.write(b"\n")
+        filesystem.delete_file(mark)
+    except RaysysError as error:
+        return Check(name, "failed", str(error).replace("\n  ", "; "))
     except OSError as error:
-        return Check(name, "failed", f"{folder} cannot be written: {error.strerror}")
+        why = str(error).partition("\n")[0]
+        return Check(name, "failed", f"{location} cannot be written: {why}")
+    if filesystem.type_name != "local":
+        return Check(name, "ok", f"{location} can be written")
+    free = shutil.disk_usage(existing).free / 1e9
     if free < MIN_FREE_GB:
-        return Check(name, "failed", f"{folder}: {free:.1f} GB free, at least {MIN_FREE_GB:g} are needed")
-    return Check(name, "ok", f"{folder}, {free:.1f} GB free")
+        return Check(name, "failed", f"{location}: {free:.1f} GB free, at least {MIN_FREE_GB:g} are needed")
+    return Check(name, "ok", f"{location}, {free:.1f} GB free")
+
+
+def _existing(location: str | Path) -> tuple["FileSystem", Path]:
+    """Where files of that folder or URI can be tried: a folder of this machine need not be there yet."""
+    from raysys.store.layout import open_storage
+
+    filesystem, root = open_storage(location)
+    if filesystem.type_name == "local":
+        root = next(path for path in (root, *root.parents) if path.exists())
+    return filesystem, root
 
 
 def _data_sets(root: Path) -> Check:

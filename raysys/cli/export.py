@@ -21,7 +21,7 @@ class What(StrEnum):
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="the run's folder; it may go on meanwhile")],
+    run: Annotated[str, typer.Argument(help="the run's folder or URI; it may go on meanwhile")],
     what: Annotated[What, typer.Option(help="study: the trials that have ended, as an Optuna study")],
     path: Annotated[str, typer.Option("-o", "--output", metavar="PATH", help="the new file")],
 ) -> None:

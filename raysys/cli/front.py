@@ -27,7 +27,7 @@ class WhatIf(StrEnum):
 
 
 def front(
-    run: Annotated[str, typer.Argument(help="the run's folder")],
+    run: Annotated[str, typer.Argument(help="the run's folder or URI")],
     max_queries: Annotated[
         int | None, typer.Option(min=0, help="only points up to this many queries; the best is marked")
     ] = None,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def importance(
-    run: Annotated[str, typer.Argument(help="the run's folder")],
+    run: Annotated[str, typer.Argument(help="the run's folder or URI")],
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Show what decides each objective (PED-ANOVA), and the parameters' ranges on the final front."""

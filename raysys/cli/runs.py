@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from raysys.store.runs import RunSummary
 
 Storage = Annotated[
-    str, typer.Argument(envvar="RAYSYS_STORAGE", help="the folder (or URI) that holds the runs")
+    str, typer.Argument(envvar="RAYSYS_STORAGE", help="the folder or URI that holds the runs")
 ]
 _WATCH_SECONDS = 2.0
 
@@ -75,7 +75,7 @@ def _state(run: "RunSummary") -> str:
 
 
 def show(
-    run: Annotated[str, typer.Argument(help="the run's folder")],
+    run: Annotated[str, typer.Argument(help="the run's folder or URI")],
     watch: Annotated[bool, typer.Option("--watch", help="show it again until the run ends")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="print JSON (with --watch: one object a line)")

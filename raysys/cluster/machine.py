@@ -31,8 +31,17 @@ class Machine:
 
 
 def check_address(address: str) -> None:
-    """Refuse a HOST:PORT where nobody listens; Ray would try for minutes. Raises UnreachableError."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    """Refuse a HOST:PORT where nobody listens; Ray would try for minutes. Raises UnreachableError.
+
+    Raises UsageError for an address of Ray Client: what Tune tells the driver does not reach it there.
+    """
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"--address {address} is one of Ray Client",
+            "the driver works with the teacher and the ledger beside it, on a node of the cluster",
+            "say --address auto there, or HOST:PORT as ray start --head prints it",
+        )
+    host, colon, port = address.rpartition(":")
     if not colon:
         return
     try:

@@ -3,11 +3,14 @@
 import os
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
-from pyarrow.fs import FileSystem, FileType
+from pyarrow.fs import FileSystem
+from ray import cloudpickle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raysys.cluster.machine import check_address
@@ -26,30 +29,31 @@ class NodeCheck:
     differs: str
 
 
-def check_nodes(address: str, storage: str) -> list[NodeCheck]:
+def check_nodes(address: str, filesystem: FileSystem, folder: Path) -> list[NodeCheck]:
     """Ask every living node of the cluster at `address`. Raises UnreachableError.
 
-    `storage` is the absolute path or URI of an existing folder: each node must find there what this machine
-    writes, and the other way round.
+    In `folder` of `filesystem` each node must find what this machine writes, and the other way round.
     """
     check_address(address)
     with ray_session(address, os.devnull):
-        return _check_nodes(storage)
+        return _check_nodes(filesystem, folder)
 
 
-def _check_nodes(storage: str) -> list[NodeCheck]:
-    mark = f".raysys-doctor-{uuid.uuid4().hex}"
-    here = _look_by_value()(storage, mark, mark)
+def _check_nodes(filesystem: FileSystem, folder: Path) -> list[NodeCheck]:
+    mark = str(folder / f".raysys-doctor-{uuid.uuid4().hex}")
+    # As bytes: a node that cannot open it still tells all else.
+    sent = cloudpickle.dumps(filesystem)  # type: ignore[no-untyped-call]
+    here = _look_by_value()(sent, mark, mark)
     living = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     told: dict[str, Any] = {}
     for node in living:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         look = ray.remote(num_cpus=0, scheduling_strategy=there)(_look_by_value())  # type: ignore[call-overload]
-        told[node["NodeID"]] = look.remote(storage, mark, f"{mark}-{node['NodeID']}")
+        told[node["NodeID"]] = look.remote(sent, mark, f"{mark}-{node['NodeID']}")
     ray.wait(list(told.values()), num_returns=len(told), timeout=PATIENCE_S)
-    checks = [_compared(node, here, _answer(told[node["NodeID"]]), storage, mark) for node in living]
-    _remove(storage, [mark, *(f"{mark}-{node}" for node in told)])
-    return checks
+    seen = {node for node in told if _removed(filesystem, f"{mark}-{node}")}
+    _removed(filesystem, mark)
+    return [_compared(node, here, _answer(told[node["NodeID"]]), node["NodeID"] in seen) for node in living]
 
 
 def _answer(reference: Any) -> dict[str, str] | str:
@@ -64,36 +68,34 @@ def _answer(reference: Any) -> dict[str, str] | str:
 
 
 def _compared(
-    node: dict[str, Any], here: dict[str, str], told: dict[str, str] | str, storage: str, mark: str
+    node: dict[str, Any], here: dict[str, str], told: dict[str, str] | str, seen: bool
 ) -> NodeCheck:
+    """`seen`: what the node wrote to the storage was found by this machine."""
     has = node["Resources"]
     what = f"{has.get('CPU', 0):g} CPU, {has.get('GPU', 0):g} GPU, {has.get('memory', 0) / 1e9:.1f} GB"
     name = f"node {node['NodeManagerAddress']} {node['NodeID'][:8]}"
     if isinstance(told, str):
         return NodeCheck(name, what, told)
-    differs = [f"{key} {told[key]}, here {value}" for key, value in here.items() if told[key] != value]
-    if told["storage"] == "ok" and not _is_there(storage, f"{mark}-{node['NodeID']}"):
-        differs.append(f"storage: {storage} is another folder there")
+    if told["storage"] == "ok" and not seen:
+        told["storage"] = "another folder"
+    wanted = {**here, "storage": "ok"}
+    differs = [f"{key} {told[key]}, here {here[key]}" for key, value in wanted.items() if told[key] != value]
     versions = ", ".join(f"{key} {value}" for key, value in told.items())
     return NodeCheck(name, f"{what}; {versions}", "; ".join(differs))
 
 
-def _is_there(storage: str, name: str) -> bool:
-    filesystem, path = FileSystem.from_uri(storage)
-    return bool(filesystem.get_file_info(f"{path}/{name}").type == FileType.File)
+def _removed(filesystem: FileSystem, path: str) -> bool:
+    """Whether there was such a file."""
+    with suppress(OSError):
+        filesystem.delete_file(path)
+        return True
+    return False
 
 
-def _remove(storage: str, names: list[str]) -> None:
-    filesystem, path = FileSystem.from_uri(storage)
-    for name in names:
-        if _is_there(storage, name):
-            filesystem.delete_file(f"{path}/{name}")
-
-
-def _look_by_value() -> Callable[[str, str, str], dict[str, str]]:
+def _look_by_value() -> Callable[[bytes, str, str], dict[str, str]]:
     """A function that needs nothing of raysys where it runs: it may not be there."""
 
-    def look(storage: str, mark: str, own: str) -> dict[str, str]:
+    def look(storage: bytes, mark: str, own: str) -> dict[str, str]:
         import platform
         from importlib import import_module, metadata
 
@@ -111,16 +113,15 @@ def _look_by_value() -> Callable[[str, str, str], dict[str, str]]:
 
         def folder() -> str:
             try:
-                fs = import_module("pyarrow.fs")
-                filesystem, path = fs.FileSystem.from_uri(storage)
+                filesystem = import_module("ray.cloudpickle").loads(storage)
                 if own != mark:
-                    with filesystem.open_input_stream(f"{path}/{mark}") as stream:
+                    with filesystem.open_input_stream(mark) as stream:
                         if stream.read() != mark.encode():
                             return "another folder"
-                with filesystem.open_output_stream(f"{path}/{own}") as stream:
+                with filesystem.open_output_stream(own) as stream:
                     stream.write(own.encode())
             except Exception as error:
-                return str(error)
+                return str(error).partition("\n")[0]
             return "ok"
 
         return {

@@ -183,13 +183,19 @@ def reopen(space: Space, dataset: Dataset, layout: RunLayout, card: TeacherCard,
     )
 
 
-def ask_held_out(problem: Problem, oracle: Oracle) -> tuple[EvalSet, EvalSet]:
-    """(val, test) with the teacher's answers; a resumed run gets them from the record, uncharged."""
+def ask_held_out(
+    problem: Problem, oracle: Oracle, between: Callable[[], None] = lambda: None
+) -> tuple[EvalSet, EvalSet]:
+    """(val, test) with the teacher's answers; a resumed run gets them from the record, uncharged.
+
+    `between` is called before each request: what it raises loses no answer.
+    """
     sequence = 0
     sets = []
     for part in (problem.val, problem.test):
         answers = []
         for start in range(0, len(part.images), REQUEST_ROWS):
+            between()
             reply = oracle.ask(part.images[start : start + REQUEST_ROWS], sequence)
             if isinstance(reply, BudgetExhausted):
                 raise RaysysError(

@@ -3,7 +3,8 @@
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -42,12 +43,23 @@ from raysys.store.reader import read_run
 from raysys.store.warm_start import read_earlier
 from raysys.store.writer import RunWriter
 from raysys.teacher.actor import ActorOracle, Handle, answer, start_teacher
-from raysys.teacher.journal import read_accounts
 
 MOST = 1000
 """Trials that Tune handles at once; how many there are `Places` says."""
 RETRIES = 2
 """How often a failed trial is tried again, from its checkpoint, without coming any further than before."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a session works with once Ray and the teacher are there."""
+
+    problem: Problem
+    book: RunBook
+    places: Places
+    brakes: Brakes
+    teacher: Handle
+    val: EvalSet
 
 
 class Session:
@@ -75,9 +87,9 @@ class Session:
         """Run what is left of the problem that `prepare` gave, finish."""
         write_manifest(self._layout, self._manifest)  # more trials and larger caps are kept, whatever happens
         with (
-            run_log(self._layout, self._say) as self._log,
+            run_log(self._layout, self._say) as log,
             RunWriter(self._layout) as writer,
-            ray_session(self._machine.address, self._log),
+            ray_session(self._machine.address, log),
             SoftStop() as soft,
         ):
             book = RunBook(writer, records, time.monotonic)
@@ -85,18 +97,19 @@ class Session:
             joined = self._machine.address != "local"
             places = Places(self._space.resources, self._machine.concurrent, joined, networks)
             places.check()
-            teacher, val, test = self._teacher(problem, places.teacher_gpus)
+            teacher, val, test = self._teacher(problem, places.teacher_gpus, log, soft)
             card = problems.tested_card(problem.card, val, test)
             self._manifest = self._manifest.model_copy(update={"teacher": card})
             write_manifest(self._layout, self._manifest)  # a resumed run runs again, perhaps with more trials
             brakes = Brakes(soft, self._machine, self._manifest, book, self._elapsed)
+            work = _Work(problem, book, places, brakes, teacher, val)
             if sum(record.status.ended for record in records) < self._manifest.trials:
-                self._search(book, problem, teacher, val, brakes, places)
+                self._search(work)
             book.interrupt()
             with contextlib.suppress(RaysysError):  # the run may be ending because the teacher is gone
                 answer(teacher.end.remote())  # Tune may have left requests under way
                 reconcile(problem.teacher, lambda counted: answer(teacher.count.remote(counted)))
-            ended = brakes.ended(self._cap_reached(book, problem, teacher))
+            ended = brakes.ended(self._cap_reached(work))
             finish(self._layout, self._manifest, book, problem.task, test, ended.state)
         return ended
 
@@ -112,22 +125,17 @@ class Session:
         write_manifest(self._layout, self._manifest)
         return problem
 
-    def _teacher(self, problem: Problem, gpus: float) -> tuple[Handle, EvalSet, EvalSet]:
-        setup = teacher_setup(self._space, problem, self._layout, self._manifest.caps, gpus, self._log)
+    def _teacher(
+        self, problem: Problem, gpus: float, log: Path, soft: SoftStop
+    ) -> tuple[Handle, EvalSet, EvalSet]:
+        """The teacher and its answers to val and test; a stop meanwhile ends the run before any trial."""
+        setup = teacher_setup(self._space, problem, self._layout, self._manifest.caps, gpus, log)
         teacher = start_teacher(setup)
         oracle = ActorOracle(teacher, EVALUATION, problem.evaluation_queries)
-        return teacher, *problems.ask_held_out(problem, oracle)
+        return teacher, *problems.ask_held_out(problem, oracle, soft.check)
 
-    def _search(
-        self,
-        book: RunBook,
-        problem: Problem,
-        teacher: Handle,
-        val: EvalSet,
-        brakes: Brakes,
-        places: Places,
-    ) -> None:
-        space, manifest = self._space, self._manifest
+    def _search(self, work: _Work) -> None:
+        space, manifest, book = self._space, self._manifest, work.book
         study = StudySearcher(
             space,
             manifest.sampler,  # type: ignore[arg-type]
@@ -139,7 +147,7 @@ class Session:
         )
         study.replay(book.records.values())
         ended = sum(record.status.ended for record in book.records.values())
-        scheduler = self._scheduler()
+        scheduler = self._scheduler(work.teacher)
 
         def on_suggest(suggestion: Suggestion) -> dict[str, Any]:
             known = book.records.get(suggestion.uid)
@@ -159,56 +167,74 @@ class Session:
             study,
             on_suggest,
             manifest.trials - ended,
-            places=lambda: places.count,
-            more=lambda: not self._cap_reached(book, problem, teacher),
+            places=lambda: work.places.count,
+            more=lambda: not self._cap_reached(work),
         )
-        _fit(
-            self._layout,
-            self._trainable(problem, teacher, val),
-            searcher,
-            scheduler,
-            self._machine.concurrent or MOST,
-            book,
-            brakes,
-            self._progress(book, problem, places),
-            self._on_end(book, teacher),
-        )
+        self._fit(work, searcher, scheduler)
 
-    def _scheduler(self) -> TuneScheduler | None:
+    def _fit(self, work: _Work, searcher: TuneSearcher, scheduler: TuneScheduler | None) -> None:
+        """Let Tune run the trials."""
+        progress, reasons = self._progress(work), scheduler.reasons if scheduler else {}
+        tuner = tune.Tuner(
+            self._trainable(work),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                max_concurrent_trials=self._machine.concurrent or MOST,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=f"session-{int(time.time())}",
+                storage_path=str(self._layout.tune),
+                storage_filesystem=self._layout.filesystem,
+                verbose=0,
+                callbacks=[Recorder(work.book, progress, self._on_end(work), reasons)],
+                stop=RunStopper(work.brakes.reason),
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            progress(True)  # gives the terminal back
+
+    def _scheduler(self, teacher: Handle) -> TuneScheduler | None:
         """Early stopping, where the run has it, that knows what earlier sessions saw."""
         manifest = self._manifest
         if manifest.scheduler == NO_SCHEDULER:
             return None
-        accounts = read_accounts(self._layout.ledger, self._layout.filesystem)
-        charged = {uid: account.charged for uid, account in accounts.items()}
+        charged = {uid: account.charged for uid, account in answer(teacher.accounts.remote()).items()}
         asha = replayed(read_run(self._layout), charged)
         return TuneScheduler(asha, manifest.score, extras(manifest))
 
-    def _on_end(self, book: RunBook, teacher: Handle) -> Callable[[str], None]:
+    def _on_end(self, work: _Work) -> Callable[[str], None]:
         """What happens when Tune is done with a trial."""
         pruner = Pruner(self._layout)
 
         def on_end(uid: str) -> None:
-            teacher.close.remote(uid)
-            records = list(book.records.values())
+            work.teacher.close.remote(uid)
+            records = list(work.book.records.values())
             pruner.prune(records, contenders(records, self._manifest.goal, self._manifest.seeds))
 
         return on_end
 
-    def _trainable(self, problem: Problem, teacher: Handle, val: EvalSet) -> Any:
+    def _trainable(self, work: _Work) -> Any:
         each = self._space.resources
         threads = problems.threads(self._space)
         gpu = "cuda" if each.gpus_per_trial else "cpu"  # the worker's, not this machine's
         images = problems.real_images(self._space, self._dataset)
-        context = TrialContext(self._layout, problem.task, val, teacher, threads, gpu, images, code_id())
+        context = TrialContext(
+            self._layout, work.problem.task, work.val, work.teacher, threads, gpu, images, code_id()
+        )
         held = {"CPU": each.cpus_per_trial, "GPU": each.gpus_per_trial}
         return tune.with_resources(tune.with_parameters(trainable, context=context), held)
 
-    def _progress(self, book: RunBook, problem: Problem, places: Places) -> Callable[[bool], None]:
+    def _progress(self, work: _Work) -> Callable[..., None]:
         printer = ProgressPrinter(self._machine.progress, self._layout.name, time.monotonic)
-        manifest = self._manifest
+        manifest, book, evaluation = self._manifest, work.book, work.problem.evaluation_queries
         kept = sum(record.status.ended for record in book.records.values())
-        worst = problem.evaluation_queries + manifest.trials * budget_range(self._space)[1]
+        worst = evaluation + manifest.trials * budget_range(self._space)[1]
 
         def tick(last: bool = False) -> None:
             if last or printer.due:
@@ -216,13 +242,13 @@ class Session:
                     run_status(
                         book.records,
                         manifest.trials,
-                        problem.evaluation_queries,
+                        evaluation,
                         worst,
                         self._cap,
                         manifest.goal,
                         self._elapsed(),
                         kept,
-                        waits=not last and not places.fitting,
+                        waits=not last and not work.places.fitting,
                     )
                 )
             if last:
@@ -230,54 +256,17 @@ class Session:
 
         return tick
 
-    def _cap_reached(self, book: RunBook, problem: Problem, teacher: Handle) -> bool:
+    def _cap_reached(self, work: _Work) -> bool:
         if self._cap is None:
             return False
         lost = 0
         if "cost" in self._manifest.caps:  # attempts without an answer may be billed as well
             with contextlib.suppress(UnreachableError):
-                accounts = answer(teacher.accounts.remote()).values()
+                accounts = answer(work.teacher.accounts.remote()).values()
                 lost = sum(account.executed - account.charged for account in accounts)
         # What the running trials may still ask is theirs: a trial that is left nothing teaches nothing.
         taken = (
             record.queries if record.status.ended else int(record.config.options["query_budget"])
-            for record in book.records.values()
+            for record in work.book.records.values()
         )
-        return self._cap - lost - problem.evaluation_queries - sum(taken) < budget_range(self._space)[0]
-
-
-def _fit(
-    layout: RunLayout,
-    trial: Any,
-    searcher: TuneSearcher,
-    scheduler: TuneScheduler | None,
-    most: int,
-    book: RunBook,
-    brakes: Brakes,
-    progress: Callable[..., None],
-    on_end: Callable[[str], object],
-) -> None:
-    """Let Tune run the trials."""
-    tuner = tune.Tuner(
-        trial,
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduler,
-            num_samples=-1,
-            max_concurrent_trials=most,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            name=f"session-{int(time.time())}",
-            storage_path=str(layout.tune),
-            storage_filesystem=layout.filesystem,
-            verbose=0,
-            callbacks=[Recorder(book, progress, on_end, scheduler.reasons if scheduler else {})],
-            stop=RunStopper(brakes.reason),
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
-        ),
-    )
-    try:
-        tuner.fit()
-    finally:
-        progress(True)  # gives the terminal back
+        return self._cap - lost - work.problem.evaluation_queries - sum(taken) < budget_range(self._space)[0]

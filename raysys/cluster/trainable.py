@@ -4,19 +4,18 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
 
-import raysys
 from raysys.cluster.one_trial import run_one
 from raysys.cluster.outbox import Outbox
 from raysys.errors import StorageError, UnreachableError
+from raysys.files import read_bytes
 from raysys.oracle import Images
 from raysys.records import EvalSet, Report, Task, TrialConfig
-from raysys.source import code_id
+from raysys.source import check_code
 from raysys.store.layout import RunLayout
 from raysys.teacher.actor import ActorOracle, Handle
 
@@ -48,7 +47,8 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
 
     outbox = Outbox(send, time.monotonic)
     try:
-        _check_code(context.code)
+        check_code(context.code)
+        _check_storage(context.layout)
         outcome = run_one(
             trial,
             context.task,
@@ -74,13 +74,14 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
     tune.report({**last, **ended})
 
 
-def _check_code(wanted: str) -> None:
-    if code_id() != wanted:
+def _check_storage(layout: RunLayout) -> None:
+    """What a trial leaves in a folder that only its own node sees would be lost for the run."""
+    if read_bytes(layout.filesystem, layout.run_json) is None:
         raise UnreachableError(
-            f"the node {socket.gethostname()} has another raysys than the driver",
-            f"the driver has {wanted}, the node {code_id()} in {Path(raysys.__file__).parent}",
-            "install the same one there (raysys doctor --address compares all nodes),"
-            " then: raysys tune --resume RUN",
+            f"the node {socket.gethostname()} does not see the run",
+            f"there is no {layout.run_json}",
+            "the runs must lie where all nodes see them, at the same path or a URI (raysys doctor --address"
+            " looks), then: raysys tune --resume RUN",
         )
 
 

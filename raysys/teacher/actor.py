@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raysys.errors import RaysysError, UnreachableError
 from raysys.oracle import BudgetExhausted, Images, Response
 from raysys.records import Account
+from raysys.source import check_code, code_id
 from raysys.teacher.backend import Backend, Meter, Source
 from raysys.teacher.batcher import Batcher
 from raysys.teacher.local import MAX_ROWS
@@ -29,6 +30,8 @@ PATIENCE_S = 60.0
 """How long a run's end waits for requests that are under way."""
 ATTEMPTS = 3
 """How often a forward is tried that dies with its replica."""
+RETURN_S = 600.0
+"""How long a lost replica may take to come back. Trials that wait for it may hold the GPU that it needs."""
 
 
 class TeacherActor:
@@ -103,12 +106,14 @@ class TeacherActor:
 class Replica:
     """One more copy of the network: stateless, the ledger stays with the teacher actor."""
 
-    def __init__(self, source: Source, device: str) -> None:
+    def __init__(self, source: Source, device: str, code: str) -> None:
         torch.set_num_threads(1)
         self._backend = source.backend(device)
+        self._code = code
 
     def answer(self, images: Images) -> Response:
         """See `Backend.predict`; the teacher actor has counted the images."""
+        check_code(self._code)
         return self._backend.predict(images, _Counted())
 
     @ray.method(max_task_retries=-1)
@@ -134,7 +139,7 @@ class Replicas:
         replica = ray.remote(scheduling_strategy="SPREAD", **options)(Replica)  # type: ignore[call-overload]
         self._free: SimpleQueue[Handle] = SimpleQueue()
         for _ in range(setup.replicas):
-            self._free.put(replica.remote(setup.source, setup.device))
+            self._free.put(replica.remote(setup.source, setup.device, code_id()))
         self.lanes = setup.replicas
 
     def predict(self, images: Images, meter: Meter) -> Response:
@@ -148,15 +153,23 @@ class Replicas:
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             except ray.exceptions.RayActorError as error:
-                if attempt == ATTEMPTS:
+                if attempt == ATTEMPTS or not _is_back(replica):
                     raise UnreachableError("the teacher's replicas keep dying", str(error)) from error
-                ray.get(replica.ready.remote())
             finally:
                 self._free.put(replica)
         raise AssertionError("the loop ends by itself")
 
     def close(self) -> None:
         """See `Backend.close`: replicas end with the actor."""
+
+
+def _is_back(replica: Handle) -> bool:
+    """Wait until a replica was started again; False where it cannot be, or finds no place."""
+    try:
+        ray.get(replica.ready.remote(), timeout=RETURN_S)
+    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        return False
+    return True
 
 
 def start_teacher(setup: TeacherSetup) -> Handle:

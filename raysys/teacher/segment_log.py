@@ -73,7 +73,7 @@ class SegmentLog:
         self._found = b""
         self._stop_if_followed()
         self._send(self._folder / _OWNER, self._writer.encode())
-        with suppress(OSError):  # they no longer count; the next writer removes them
+        with suppress(OSError, StorageError):  # they no longer count; the next writer removes them
             for name in {*self._writers(), *_segments(self._filesystem, self._folder)}:
                 if name < self._writer:
                     self._forget(name)
@@ -134,11 +134,7 @@ def segment_lines(filesystem: FileSystem, folder: Path) -> Iterator[bytes]:
     Raises CorruptRunError when an object is damaged or missing, StorageError when one cannot be read.
     """
     for _ in range(_LISTINGS):
-        try:
-            segments = _segments(filesystem, folder)
-        except OSError as error:
-            why = str(error).partition("\n")[0]
-            raise StorageError(f"cannot read the ledger {folder}", why) from error
+        segments = _segments(filesystem, folder)
         owner = (read_bytes(filesystem, folder / _OWNER) or b"").decode()
         writer = max(owner, max(segments, default=""))
         if not writer:
@@ -158,9 +154,13 @@ def segment_lines(filesystem: FileSystem, folder: Path) -> Iterator[bytes]:
 
 
 def _segments(filesystem: FileSystem, folder: Path) -> dict[str, set[str]]:
-    """The objects of each writer that has any."""
+    """The objects of each writer that has any. Raises StorageError."""
+    try:
+        infos = filesystem.get_file_info(FileSelector(str(folder), allow_not_found=True, recursive=True))
+    except OSError as error:
+        raise StorageError(f"cannot read the ledger {folder}", str(error).partition("\n")[0]) from error
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for info in filesystem.get_file_info(FileSelector(str(folder), allow_not_found=True, recursive=True)):
+    for info in infos:
         writer, name = Path(info.path).parts[-2:]
         if _WRITER.fullmatch(writer) and (name == _BASE or _LINES.fullmatch(name)):
             found[writer].add(name)

@@ -71,6 +71,7 @@ REFUSED = [
     (["--space", "digits", "--name", "../up"], 2, ["'../up'", "letters"]),
     (["--space", "digits", "--storage", "s4://bucket/runs"], 2, ["s4://", "s3://BUCKET/PATH"]),
     (["--space", "digits", "--address", "127.0.0.1:1"], 6, ["no Ray cluster at 127.0.0.1:1"]),
+    (["--space", "digits", "--address", "ray://127.0.0.1:1"], 2, ["Ray Client", "say --address auto there"]),
     (["--space", "digits", "--extend", "3"], 2, ["--resume"]),
     (["--space", "digits", "--trust-program"], 2, ["--trust-program", "--resume"]),
     (["--resume", "runs/x", "--space", "digits", "--seed", "1"], 2, ["--seed", "--resume"]),

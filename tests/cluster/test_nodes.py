@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ray_clusters import RayCluster
+from s3_server import BUCKET, KEYS, S3
 from shell_runs import PATIENCE_S, Shell, charged_by_trials, wait_for_charges
 
 from raysys.errors import CorruptRunError
@@ -166,8 +167,12 @@ TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
 
 
 @pytest.mark.cluster
-def test_the_doctor_looks_at_every_node_and_a_wrong_token_is_told(tmp_path: Path) -> None:
-    with RayCluster(2, TOKEN) as cluster:
+def test_the_doctor_looks_at_every_node_and_a_wrong_token_is_told(tmp_path: Path, s3: S3) -> None:
+    with RayCluster(2, {**TOKEN, **KEYS}) as cluster:
+        driver = Shell(tmp_path, {**cluster.environment, **s3.environment})  # it alone knows the server
+        where = ["--address", cluster.address, "--storage", f"s3://{BUCKET}/runs"]
+        told = json.loads(driver.run("doctor", *where, "--json")[0])
+        assert [check["detail"].count("storage ok") for check in told["checks"]].count(1) == 3
         shell = Shell(tmp_path, cluster.environment)
         told = json.loads(shell.run("doctor", "--address", cluster.address, "--json")[0])
         nodes = [check for check in told["checks"] if check["name"].startswith("node ")]

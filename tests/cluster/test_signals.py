@@ -2,10 +2,21 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
+from tiny_trial import TASK, CountingTeacher, pictures
 
+from raysys.cluster.problem import HeldOut, Problem, ask_held_out
 from raysys.cluster.signals import END_NOW, SoftStop, Terminated, exit_code, held_back, terminable
+from raysys.distill.method import REQUEST_ROWS
+from raysys.oracle import Images, Response
+from raysys.records import TeacherCard
+from raysys.teacher.backend import Meter
+from raysys.teacher.journal import open_journal, read_accounts
+from raysys.teacher.service import LocalOracle, TeacherService
 
 TOLD = "stopping: every trial's state is on disk; the same signal again ends at once"
 HANDLED = (signal.SIGINT, signal.SIGTERM, END_NOW)
@@ -99,3 +110,29 @@ def test_without_a_signal_everything_is_as_before() -> None:
         pass
     assert soft.exit_code == 0
     assert [signal.getsignal(number) for number in HANDLED] == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_while_it_asks_for_the_held_out_images_asks_no_further(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    images = HeldOut(pictures(2 * REQUEST_ROWS), None)
+    card = TeacherCard("linear", "mlp", "0" * 64, None, None)
+    nothing: Any = None
+    problem = Problem(TASK, nothing, card, images, images)
+
+    class Told(CountingTeacher):
+        """A teacher in whose first forward the signal comes."""
+
+        def predict(self, images: Images, meter: Meter) -> Response:
+            os.kill(os.getpid(), number)
+            return super().predict(images, meter)
+
+    with closing(open_journal(tmp_path)) as journal:
+        service = TeacherService(Told(), TASK, "hard", journal)
+        oracle = LocalOracle(service, "evaluation", problem.evaluation_queries)
+        with pytest.raises(KeyboardInterrupt) as end, terminable(), SoftStop() as soft:
+            ask_held_out(problem, oracle, soft.check)
+    assert exit_code(end.value) == 128 + number
+    account = read_accounts(tmp_path)["evaluation"]
+    assert (account.charged, account.executed) == (REQUEST_ROWS, REQUEST_ROWS), "its answer is kept"

@@ -21,7 +21,7 @@ from raysys.models.classifiers import build_classifier
 from raysys.oracle import BudgetExhausted, Images, Response
 from raysys.records import Account
 from raysys.space.schema import Recipe, TeacherSpec
-from raysys.teacher.actor import ActorOracle, start_teacher
+from raysys.teacher.actor import ActorOracle, Replica, start_teacher
 from raysys.teacher.backend import Meter, Source
 from raysys.teacher.journal import read_accounts
 from raysys.teacher.kept import KeptTeacher
@@ -303,4 +303,34 @@ def test_replicas_share_one_ledger_and_come_back_when_they_are_killed(tmp_path: 
     assert accounts == read_accounts(tmp_path / "ledger")
     assert [accounts[uid].charged for uid in "ab"] == [15, 15]
     assert sum(account.executed for account in accounts.values()) == sum(source.forwards().values()) == 41
+    ray.kill(handle)
+
+
+def test_a_replica_with_another_raysys_answers_nothing(tmp_path: Path) -> None:
+    source = Watched(str(tmp_path))
+    replica = Replica(source, "cpu", "0.0.9 (source 0123)")
+    with pytest.raises(UnreachableError, match=r"another raysys than the driver\n  the driver has 0.0.9"):
+        replica.answer(pictures(1))
+    assert not source.forwards()
+
+
+class Homeless:
+    """A source that no node can open."""
+
+    def backend(self, device: str) -> WatchedTeacher:
+        raise UsageError("no teacher here")
+
+    def sha256(self) -> str:
+        return "0" * 64
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_replicas_that_cannot_start_are_an_unreachable_teacher(tmp_path: Path) -> None:
+    handle = start_teacher(setup_of(Homeless(), tmp_path, replicas=2))
+    oracle = ActorOracle(handle, "a", 40)
+    with pytest.raises(UnreachableError, match="the teacher's replicas keep dying"):
+        oracle.ask(pictures(5), 0)
+    account = read_accounts(tmp_path / "ledger")["a"]
+    assert (account.charged, account.executed) == (0, 5)
     ray.kill(handle)

@@ -47,10 +47,10 @@ def read_bytes(filesystem: FileSystem, path: Path) -> bytes | None:
     try:
         with filesystem.open_input_file(str(path)) as stream:
             return bytes(stream.read())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as failure:
-        raise StorageError(f"cannot read {path}", str(failure).partition("\n")[0]) from failure
+        raise StorageError(f"cannot read {path}", *_why(failure)) from failure
 
 
 def list_folder(filesystem: FileSystem, folder: Path) -> list[FileInfo]:
@@ -58,7 +58,7 @@ def list_folder(filesystem: FileSystem, folder: Path) -> list[FileInfo]:
     try:
         found: list[FileInfo] = filesystem.get_file_info(FileSelector(str(folder), allow_not_found=True))
     except OSError as failure:
-        raise StorageError(f"cannot list {folder}", str(failure).partition("\n")[0]) from failure
+        raise StorageError(f"cannot list {folder}", *_why(failure)) from failure
     return found
 
 
@@ -78,6 +78,14 @@ def delete(filesystem: FileSystem, path: Path | str) -> None:
         return
     except OSError as failure:
         raise StorageError(f"cannot remove {path}", str(failure).partition("\n")[0]) from failure
+
+
+def _why(failure: OSError) -> tuple[str, str]:
+    """Why it failed, and what to do."""
+    why = str(failure).partition("\n")[0]
+    if "ACCESS_DENIED" in why or "AWS Error ACCESS" in why:
+        return why, "credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_PROFILE, a role"
+    return why, "try again when it can be reached; nothing was changed"
 
 
 def is_object_store(filesystem: FileSystem) -> bool:

@@ -137,8 +137,9 @@ def _data_sets(root: Path) -> Check:
     from raysys.data.datasets import DATASETS, is_present
 
     found = [name for name in DATASETS if is_present(name, root)]
-    status = "ok" if len(found) > 1 else "missing"
-    return Check("data sets", status, f"{', '.join(found)} (in {root})")
+    if len(found) == 1:
+        return Check("data sets", "missing", f"none but the bundled {found[0]} (in {root})")
+    return Check("data sets", "ok", f"{', '.join(found)} (in {root})")
 
 
 def _chromium() -> Check:

@@ -12,6 +12,7 @@ from raysys.records import TrialStatus
 
 if TYPE_CHECKING:
     from raysys.store.driver import Driver
+    from raysys.store.layout import RunLayout
     from raysys.store.reader import Snapshot
     from raysys.store.runs import RunSummary
 
@@ -90,14 +91,25 @@ def show(
     layout = RunLayout.open(run)
     while True:
         snapshot, driver = read_run(layout), read_driver(layout)
-        _show(snapshot, driver, json)
+        _show(snapshot, driver, _charged(layout, snapshot), json)
         if not watch or snapshot.manifest.state != RunState.RUNNING or not _alive(driver):
             return
         while last_change(layout) == snapshot.updated and _alive(read_driver(layout)):
             time.sleep(_WATCH_SECONDS)
 
 
-def _show(snapshot: "Snapshot", driver: "Driver | None", json: bool) -> None:
+def _charged(layout: "RunLayout", snapshot: "Snapshot") -> int:
+    """Queries charged so far, by the ledger: reports are behind it while trials work, and after a kill."""
+    from raysys.store.manifest import RunState
+    from raysys.teacher.journal import read_accounts
+
+    if snapshot.manifest.state != RunState.RUNNING:
+        return snapshot.charged
+    accounts = read_accounts(layout.ledger, layout.filesystem).values()
+    return max(snapshot.charged, sum(account.charged for account in accounts))
+
+
+def _show(snapshot: "Snapshot", driver: "Driver | None", charged: int, json: bool) -> None:
     from raysys.cluster.caps import told
     from raysys.distill.options import described
     from raysys.store.manifest import RunState
@@ -108,7 +120,7 @@ def _show(snapshot: "Snapshot", driver: "Driver | None", json: bool) -> None:
     failures, notes = snapshot.failures(), snapshot.notes()
     if json:
         messages = {"failures": failures, "notes": notes}
-        queries = {"charged": snapshot.charged, "executed": manifest.executed}
+        queries = {"charged": charged, "executed": manifest.executed}
         state = {"state": manifest.state, "trials": snapshot.counts(), "queries": queries}
         works = driver and {**driver.model_dump(mode="json", exclude={"token"}), "alive": driver.alive}
         output.print_json({**front, **state, **messages, "driver": works, "skipped_parts": snapshot.skipped})
@@ -118,7 +130,7 @@ def _show(snapshot: "Snapshot", driver: "Driver | None", json: bool) -> None:
         ("run", f"{snapshot.path}  ({manifest.state})"),
         ("space", f"{manifest.space.get('name', '')}, {method}, {manifest.response} responses"),
         ("trials", _short_counts(snapshot.counts()) + f" of {manifest.trials}"),
-        ("queries", f"{snapshot.charged:,} charged" + (f", the cap is {caps}" if caps else "")),
+        ("queries", f"{charged:,} charged" + (f", the cap is {caps}" if caps else "")),
         ("front", f"{len(front['points'])} points, hypervolume {front['hypervolume']:.3f}"),
         ("updated", f"{snapshot.updated:%Y-%m-%d %H:%M:%S} UTC"),
     ]

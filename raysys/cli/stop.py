@@ -50,6 +50,8 @@ def stop(
     else:
         last = f"; {driver} was last heard of at {driver.beat:%Y-%m-%d %H:%M:%S} UTC" if driver else ""
         output.result(f"nobody works on {layout.location} ({state}){last}")
+        if state != "finished":
+            output.result(f"go on with:  raysys tune --resume {shlex.quote(run)}")
 
 
 def _wait(layout: "RunLayout", driver: "Driver") -> None:

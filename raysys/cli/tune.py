@@ -8,7 +8,7 @@ import typer
 
 from raysys.cli import common, output
 from raysys.cli.summary import print_summary
-from raysys.errors import UsageError
+from raysys.errors import StorageError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from raysys.cluster.brakes import Ended
@@ -215,6 +215,10 @@ def tune(
     except KeyboardInterrupt as end:
         output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(layout.location)}")
         raise typer.Exit(exit_code(end)) from None
+    except (StorageError, UnreachableError):
+        if resume is not None or layout.filesystem.get_file_info(str(layout.run_json)).is_file:
+            output.note(f"go on with:  raysys tune --resume {shlex.quote(layout.location)}")
+        raise
     print_summary(layout, ended, json)
     raise typer.Exit(ended.exit_code)
 
@@ -234,12 +238,16 @@ def _resume(layout: "RunLayout", machine: "Machine", wish: "Wish") -> "Ended":
 def _show_resume(layout: "RunLayout", machine: "Machine", wish: "Wish", json: bool) -> None:
     """What a resume would do. Nothing is written, no Ray is started, no teacher is asked."""
     from raysys.cluster.resume_check import examine
+    from raysys.store.driver import read_driver
 
     plan = examine(layout, machine, wish).plan
     if json:
         output.print_json(plan.as_dict())
     else:
-        output.note(*plan.lines(), "nothing was written")
+        output.result(*plan.lines())
+        if (driver := read_driver(layout)) is not None and driver.alive:
+            output.note(f"{driver} works on this run: a resume is refused until it has ended")
+        output.note("nothing was written")
 
 
 def _refuse_with_resume(context: typer.Context, checks_space: bool) -> None:

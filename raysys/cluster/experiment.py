@@ -22,7 +22,7 @@ from raysys.cluster.session import Session
 from raysys.cluster.warm_start import earlier_trials
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
-from raysys.store.manifest import read_manifest, write_manifest
+from raysys.store.manifest import RunState, read_manifest, write_manifest
 from raysys.store.warm_start import keep_earlier
 
 
@@ -83,10 +83,15 @@ def resume_run(layout: RunLayout, machine: Machine, wish: Wish, say: Callable[[s
     """
     check_address(machine.address)
     with refused():
-        read_manifest(layout)  # before the lock, which makes a file: nothing is written into what is no run
+        was = read_manifest(
+            layout
+        ).state  # before the lock, which makes a file: nothing is written into what is no run
     with run_lock(layout, say):
         run = examine(layout, machine, wish)
         say("\n".join(run.plan.lines()))
+        if run.plan.is_empty and was is RunState.FINISHED:
+            say("nothing is left to do: --extend N adds trials")
+            return Ended(RunState.FINISHED, 0, "")
         session = Session(layout, run.manifest, run.space, run.dataset, machine, say)
         problem = run.problem or session.prepare()  # what cannot go on leaves the run as it is
         with crash_recorded(layout):

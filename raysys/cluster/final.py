@@ -7,7 +7,7 @@ from pathlib import Path
 from raysys.cluster.pruning import Pruner
 from raysys.cluster.run_book import RunBook
 from raysys.distill.evaluation import evaluate
-from raysys.errors import RaysysError
+from raysys.errors import CorruptRunError, RaysysError, StorageError, UnreachableError
 from raysys.files import file_info
 from raysys.fronts.front import final_front
 from raysys.models.classifiers import build_classifier
@@ -27,6 +27,10 @@ def finish(
         new = [record for record in kept if record.test_agreement is None and _is_kept(layout, record)]
         book.tested({record.uid: test_student(layout, record, task, test) for record in new})
         Pruner(layout).prune(book.records.values(), {record.uid for record in kept})
+    _write_end(layout, manifest, state)
+
+
+def _write_end(layout: RunLayout, manifest: Manifest, state: RunState) -> None:
     accounts = read_accounts(layout.ledger, layout.filesystem).values()
     update = {
         "state": state,
@@ -36,15 +40,27 @@ def finish(
     write_manifest(layout, manifest.model_copy(update=update))
 
 
+def end_by_force(layout: RunLayout, state: RunState) -> None:
+    """Write down that the run has ended without its driver's doing. Raises StorageError."""
+    _write_end(layout, read_manifest(layout), state)
+
+
 @contextmanager
 def crash_recorded(layout: RunLayout) -> Iterator[None]:
-    """Whatever ends a run by force, its manifest does not go on saying `running`."""
+    """Whatever ends a run by force, its manifest does not go on saying `running`.
+
+    A storage at a URI that cannot be read or written any more raises UnreachableError.
+    """
     try:
         yield
     except BaseException as failure:
         state = RunState.INTERRUPTED if isinstance(failure, KeyboardInterrupt) else RunState.FAILED
         with suppress(RaysysError):  # a full disk has been told of already
-            write_manifest(layout, read_manifest(layout).model_copy(update={"state": state}))
+            end_by_force(layout, state)
+        if layout.uri and isinstance(failure, StorageError) and not isinstance(failure, CorruptRunError):
+            raise UnreachableError(
+                failure.what, failure.why, "is the storage there? then resume"
+            ) from failure
         raise
 
 

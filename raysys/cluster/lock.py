@@ -8,6 +8,7 @@ one's waits until it has been silent for long enough, by its own watch: clocks m
 import fcntl
 import os
 import secrets
+import shlex
 import signal
 import socket
 import threading
@@ -89,7 +90,7 @@ def _taken(layout: RunLayout, owner: Driver | None) -> ResumeError:
     return ResumeError(
         f"another process works on {layout.location}",
         f"its owner is {owner}" if owner else "it has just begun, or is about to end",
-        "wait, or end it: raysys stop RUN",
+        f"wait, or end it: raysys stop {shlex.quote(layout.location)}",
     )
 
 

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -29,6 +31,9 @@ CODE = {"py_modules": [str(Path(raysys.__file__).parent)]}
 
 TEACHER_GPUS = 0.1
 """Share of a GPU that each network of the teacher takes beside the trials."""
+HEAD_LOOK_S = 5.0
+HEAD_PATIENCE_S = 40.0
+"""How long the head may be away; Ray itself gives up after 60 s."""
 LOOK_S = 1.0
 """How old what is known of the nodes may be."""
 
@@ -39,11 +44,17 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def ray_session(address: str, log: str | Path) -> Iterator[None]:
+def ray_session(
+    address: str, log: str | Path, on_loss: Callable[[], object] = lambda: None
+) -> Iterator[None]:
     """Ray at `address` (`local` starts one for this process).
 
     What Ray and this driver have to say goes to `log`, also what Ray prints. A cluster that is joined gets
     this raysys for its workers, whatever is installed there. Raises UnreachableError.
+
+    Where the cluster's head is lost, what waits for Ray waits for ever, until Ray ends the process without a
+    word: before that, `on_loss` is called in another thread, and the process exits as for an unreachable
+    cluster.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -64,17 +75,34 @@ def ray_session(address: str, log: str | Path) -> Iterator[None]:
     told.handlers, level = [handler], own.level
     own.addHandler(handler)
     own.setLevel(min(own.getEffectiveLevel(), logging.INFO))
+    ended = threading.Event()
+    head = ray.get_runtime_context().gcs_address
+    threading.Thread(target=_watch_head, args=(head, ended, on_loss), name="head", daemon=True).start()
     try:
         with redirect_stdout(handler.stream):  # Ray prints what befalls its nodes, some of it at the end
             try:
                 yield
             finally:
+                ended.set()
                 ray.shutdown()
     finally:
         told.handlers = []
         own.removeHandler(handler)
         own.setLevel(level)
         handler.close()
+
+
+def _watch_head(address: str, ended: threading.Event, on_loss: Callable[[], object]) -> None:
+    host, _, port = address.rpartition(":")
+    heard = time.monotonic()
+    while not ended.wait(HEAD_LOOK_S):
+        try:
+            socket.create_connection((host, int(port)), timeout=HEAD_LOOK_S).close()
+            heard = time.monotonic()
+        except OSError:
+            if time.monotonic() - heard > HEAD_PATIENCE_S and not ended.is_set():
+                on_loss()
+                os._exit(UnreachableError.exit_code)
 
 
 def _unreachable(address: str, error: Exception) -> UnreachableError:

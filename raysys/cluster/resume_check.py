@@ -96,7 +96,9 @@ def _examine(layout: RunLayout, machine: Machine, wish: Wish) -> Resumable:
         space = _moved(space, wish.teacher_url)
     accounts = ledger.accounts()
     problem = same.same_teacher(layout, manifest, space, dataset, bool(accounts))
-    resumed = _resumed(manifest, space, wish)
+    charged = sum(account.charged for account in accounts.values())
+    executed = sum(account.executed for account in accounts.values())
+    resumed = _resumed(manifest, space, wish).model_copy(update={"charged": charged, "executed": executed})
     if wish.retry_failed:
         records = [_reopened(one) if one.status is TrialStatus.FAILED else one for one in records]
     missing = lost.lost_reports(snapshot, [one for one in records if one.status.ended])
@@ -112,8 +114,8 @@ def _examine(layout: RunLayout, machine: Machine, wish: Wish) -> Resumable:
         goes_on=[_going_on(one, positions.get(one.uid), accounts) for one in goes_on],
         again=dict(sorted(again.items())),
         to_start=max(0, resumed.trials - len(records)),
-        charged=sum(account.charged for account in accounts.values()),
-        executed=sum(account.executed for account in accounts.values()),
+        charged=charged,
+        executed=executed,
         price=manifest.price,
         caps=resumed.caps,
         search=len(records),

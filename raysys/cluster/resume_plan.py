@@ -54,6 +54,11 @@ class ResumePlan:
     fallbacks: Sequence[str]
     changed: Sequence[str]
 
+    @property
+    def is_empty(self) -> bool:
+        """True when no trial is left to work on."""
+        return not (self.goes_on or self.again or self.to_start)
+
     def as_dict(self) -> dict[str, Any]:
         """The JSON object of `raysys tune --resume RUN --dry-run --json`."""
         return {**asdict(self), "cost": self.executed * self.price}

@@ -1,13 +1,26 @@
 """The driver's record of a run: every trial's present row, written to the store as it changes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
+from raysys.errors import RaysysError
 from raysys.records import Report, TrialConfig, TrialRecord, TrialStatus
 from raysys.store.writer import RunWriter
 
 FLUSH_S = 1.0
 """Reports wait at most this long before they are on disk."""
+
+
+@contextmanager
+def interrupted_by_force(book: "RunBook") -> Iterator["RunBook"]:
+    """Whatever ends a session by force, no trial's row goes on saying `running`."""
+    try:
+        yield book
+    except BaseException:
+        with suppress(RaysysError):  # the storage may be what ended it
+            book.interrupt()
+        raise
 
 
 class RunBook:

@@ -1,8 +1,11 @@
 """One driver's work on a run: teacher, search, trials and store joined on Ray Tune."""
 
 import contextlib
+import os
+import shlex
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from raysys.cluster.brakes import Brakes, Ended
 from raysys.cluster.callbacks import Recorder, RunStopper
 from raysys.cluster.caps import most_queries
 from raysys.cluster.early_stopping import extras, is_further_seed, replayed, with_milestones
-from raysys.cluster.final import finish
+from raysys.cluster.final import end_by_force, finish
 from raysys.cluster.http_teacher import reconcile
 from raysys.cluster.machine import Machine
 from raysys.cluster.plan import FLOOR, budget_range
@@ -22,7 +25,7 @@ from raysys.cluster.problem import Problem
 from raysys.cluster.progress import ProgressPrinter, run_status
 from raysys.cluster.pruning import Pruner
 from raysys.cluster.ray_cluster import Places, ray_session
-from raysys.cluster.run_book import RunBook
+from raysys.cluster.run_book import RunBook, interrupted_by_force
 from raysys.cluster.run_log import run_log
 from raysys.cluster.signals import SoftStop
 from raysys.cluster.teacher import teacher_setup
@@ -38,7 +41,7 @@ from raysys.seeding import trial_seed
 from raysys.source import code_id
 from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
-from raysys.store.manifest import NO_SCHEDULER, Manifest, write_manifest
+from raysys.store.manifest import NO_SCHEDULER, Manifest, RunState, write_manifest
 from raysys.store.reader import read_run
 from raysys.store.warm_start import read_earlier
 from raysys.store.writer import RunWriter
@@ -89,10 +92,11 @@ class Session:
         with (
             run_log(self._layout, self._say) as log,
             RunWriter(self._layout) as writer,
-            ray_session(self._machine.address, log),
+            ray_session(self._machine.address, log, self._head_lost),
             SoftStop() as soft,
+            ExitStack() as stack,
         ):
-            book = RunBook(writer, records, time.monotonic)
+            book = stack.enter_context(interrupted_by_force(RunBook(writer, records, time.monotonic)))
             networks = 0 if self._space.teacher.http else self._space.teacher.replicas
             joined = self._machine.address != "local"
             places = Places(self._space.resources, self._machine.concurrent, joined, networks)
@@ -112,6 +116,13 @@ class Session:
             ended = brakes.ended(self._cap_reached(work))
             finish(self._layout, self._manifest, book, problem.task, test, ended.state)
         return ended
+
+    def _head_lost(self) -> None:
+        """The process will end now: say how the run stands, and what goes on with it."""
+        with contextlib.suppress(RaysysError):
+            end_by_force(self._layout, RunState.INTERRUPTED)
+        command = f"raysys tune --resume {shlex.quote(self._layout.location)}"
+        os.write(2, f"\nerror: the head of the Ray cluster is lost\n  go on with:  {command}\n".encode())
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._start

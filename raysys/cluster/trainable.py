@@ -63,7 +63,8 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
     except (StorageError, UnreachableError) as error:
         # Not the trial's fault: the run should end, and a resume go on with the trial.
         outbox.flush()
-        why = {"error": str(error), "exit_code": error.exit_code}
+        code = UnreachableError.exit_code if context.layout.uri else error.exit_code
+        why = {"error": str(error), "exit_code": code}
         tune.report({"uid": trial.uid, "reports": [], "status": "interrupted", **why})
         return
     except Exception:

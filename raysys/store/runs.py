@@ -64,13 +64,15 @@ def _manifests(storage: str | Path) -> list[tuple[RunLayout, FileInfo]]:
             if not entry.is_file
         ]
         known = filesystem.get_file_info([str(layout.run_json) for layout in layouts])
+        before = filesystem.get_file_info([str(layout.previous_run_json) for layout in layouts])
     except OSError as failure:
         raise UsageError(
             f"cannot list the runs in {uri or root}",
             str(failure).partition("\n")[0],
             "give the folder that holds the runs (default: ./runs)",
         ) from None
-    return [(layout, info) for layout, info in zip(layouts, known, strict=True) if info.is_file]
+    newest = [one if one.is_file else other for one, other in zip(known, before, strict=True)]
+    return [(layout, info) for layout, info in zip(layouts, newest, strict=True) if info.is_file]
 
 
 def summarise(layout: RunLayout) -> RunSummary:

@@ -145,7 +145,7 @@ def test_a_job_that_slurm_takes_away_is_queued_again_and_goes_on(slurm: Slurm) -
     again = slurm.start()
     said, _ = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, said
-    assert f"resuming: {ended} trials are kept" in said
+    assert f"resuming: trials: {ended} kept" in said
     assert not told.exists(), "a run that ended is not queued again"
     assert gone(slurm), slurm.left()
     records = read_run(slurm.run).records()

@@ -216,11 +216,21 @@ def tune(
         output.note(f"interrupted; go on with:  raysys tune --resume {shlex.quote(layout.location)}")
         raise typer.Exit(exit_code(end)) from None
     except (StorageError, UnreachableError):
-        if resume is not None or layout.filesystem.get_file_info(str(layout.run_json)).is_file:
+        if resume is not None or _has_begun(layout):
             output.note(f"go on with:  raysys tune --resume {shlex.quote(layout.location)}")
         raise
     print_summary(layout, ended, json)
     raise typer.Exit(ended.exit_code)
+
+
+def _has_begun(layout: "RunLayout") -> bool:
+    """True when there is a run to go on with, or its storage does not tell."""
+    from raysys.files import file_info
+
+    try:
+        return bool(file_info(layout.filesystem, layout.run_json).is_file)
+    except StorageError:
+        return True
 
 
 def _start(layout: "RunLayout", space: "Space", machine: "Machine", search: "Search") -> "Ended":

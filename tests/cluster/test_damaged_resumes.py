@@ -92,7 +92,7 @@ def damage_a_student(run: Path) -> None:
 MENDED = {
     "run.json is missing: the one before it is used": lose_the_manifest,
     ".pt is damaged: ": damage_the_newest_state,
-    "u00000 is done again, nothing is paid: some of its reports are lost": lose_a_report,
+    "u00000 is done again, nothing is paid: ": lose_a_report,  # one part may hold them all
     "is done again, nothing is paid: its student's weights are not those": damage_a_student,
 }
 

@@ -91,7 +91,7 @@ def the_books_are_right(run: Path, capsys: pytest.CaptureFixture[str]) -> int:
 def kill_a_worker(run: Path, killed: list[int]) -> None:
     """kill -9 the process of the run's trial, as soon as that has a checkpoint."""
     deadline = time.monotonic() + PATIENCE_S
-    while not (run / "checkpoints" / "u00000" / "state.pt").exists():
+    while not list((run / "checkpoints" / "u00000").glob("state-*.pt")):
         if time.monotonic() > deadline:
             return
         time.sleep(0.01)

@@ -69,3 +69,13 @@ def test_a_run_whose_files_cannot_be_read_is_a_line_of_the_list(tmp_path: Path) 
     three, broken = discover(tmp_path)
     assert (three.name, three.problem) == ("three", "")
     assert broken.name == "running" and "cannot read" in broken.problem
+
+
+def test_ls_lists_a_run_whose_manifest_is_lost_but_for_the_one_before_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = build(tmp_path, "three")
+    write_manifest(layout, manifest(trials=3))
+    layout.run_json.unlink()
+    assert main(["ls", str(tmp_path), "--json"]) == 0
+    assert [run["name"] for run in json.loads(capsys.readouterr().out)["runs"]] == ["three"]

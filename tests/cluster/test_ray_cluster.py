@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -81,3 +83,16 @@ def test_what_can_never_start_is_refused() -> None:
         with pytest.raises(UnreachableError, match="each needs 1 CPU and 0 GPU of one node"):
             Cluster(0).places(asked, joined).check()
     Cluster(0).places(2, joined=True).check()
+
+
+LOST_PROGRAM = """
+import threading
+from raysys.cluster import ray_cluster
+ray_cluster.HEAD_LOOK_S, ray_cluster.HEAD_PATIENCE_S = 0.05, 0.2
+ray_cluster._watch_head("127.0.0.1:1", threading.Event(), lambda: print("lost", flush=True))
+"""
+
+
+def test_a_driver_whose_head_is_gone_says_so_and_exits_with_6() -> None:
+    done = subprocess.run([sys.executable, "-c", LOST_PROGRAM], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (6, "lost\n"), done.stderr

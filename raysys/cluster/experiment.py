@@ -82,10 +82,8 @@ def resume_run(layout: RunLayout, machine: Machine, wish: Wish, say: Callable[[s
     What will be done is said before anything is.
     """
     check_address(machine.address)
-    with refused():
-        was = read_manifest(
-            layout
-        ).state  # before the lock, which makes a file: nothing is written into what is no run
+    with refused():  # before the lock, which makes a file: nothing is written into what is no run
+        was = read_manifest(layout).state
     with run_lock(layout, say):
         run = examine(layout, machine, wish)
         say("\n".join(run.plan.lines()))

@@ -79,8 +79,12 @@ def _lost_student(layout: RunLayout, record: TrialRecord, task: Task) -> str:
         return "its student is missing or damaged"
     if record.weights_sha256 not in ("", state_sha256(student)):
         return "its student's weights are not those that its row names"
-    wanted = {**asdict(record.config), "milestones": config.get("milestones")}
-    return "" if config == wanted else "its student's config.json is not its config"
+    milestones = config.get("milestones") if isinstance(config, dict) else None
+    return (
+        ""
+        if config == {**asdict(record.config), "milestones": milestones}
+        else "its student's config.json is not its config"
+    )
 
 
 def damaged_tables(layout: RunLayout, snapshot: Snapshot) -> list[str]:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pytest
+import ray
 import torch
 from driven_runs import Halt, go_on, here, start
 
 from raysys.cluster import resume_check
+from raysys.cluster.experiment import resume_run
 from raysys.cluster.machine import Machine
 from raysys.cluster.problem import complete_config
 from raysys.cluster.resume_check import Resumable, Wish, examine
@@ -295,3 +297,14 @@ def test_a_run_that_goes_on_meanwhile_is_not_taken_for_damaged(
     plan = examine(layout, made.machine, Wish()).plan
     assert not plan.again
     assert not plan.fallbacks
+
+
+def test_a_run_that_has_ended_is_left_as_it_is_without_ray(made: Made, tmp_path: Path) -> None:
+    layout, said = copied(made.layout, tmp_path / "run"), list[str]()
+    go_on(layout, examine(layout, made.machine, Wish()))
+    before = {path: path.read_bytes() for path in layout.root.rglob("*") if path.is_file()}
+    ended = resume_run(layout, made.machine, Wish(), said.append)
+    assert (ended.state, ended.exit_code, ray.is_initialized()) == ("finished", 0, False)
+    assert said[-1] == "nothing is left to do: --extend N adds trials"
+    after = {path: path.read_bytes() for path in layout.root.rglob("*") if path.is_file()}
+    assert {path: after[path] for path in before} == before

@@ -14,6 +14,13 @@ from raysys.teacher.journal import read_accounts
 
 PATIENCE_S = 240
 
+DIGITS = {
+    "dataset": "digits",
+    "teacher": {"architecture": "mlp", "recipe": {"epochs": 20, "lr": 3.0e-3, "optimizer": "adamw"}},
+    "student": "mlp",
+}
+"""What spaces of small runs begin with: a teacher that is trained within a second."""
+
 
 class Shell:
     """Runs `raysys` below a folder, where runs are in `runs`. `more` is added to the environment."""

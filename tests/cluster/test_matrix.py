@@ -16,7 +16,7 @@ from crash_runs import end
 from faults.sitecustomize import TITLES, VARIABLE, command_line, members
 from ray_clusters import RayCluster
 from safetensors.numpy import load_file
-from shell_runs import PATIENCE_S, Shell, same, trials
+from shell_runs import DIGITS, PATIENCE_S, Shell, same, trials
 
 from raysys.cli.app import main
 from raysys.store.reader import read_run
@@ -28,9 +28,7 @@ BATCH = 50
 """Images of a request; there is one at a time."""
 SPACE: dict[str, Any] = {
     "name": "matrix",
-    "dataset": "digits",
-    "teacher": {"architecture": "mlp", "recipe": {"epochs": 20, "lr": 3.0e-3, "optimizer": "adamw"}},
-    "student": "mlp",
+    **DIGITS,
     "method": "ideal",
     "options": {
         "batch_size": BATCH,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from s3_server import S3
-from shell_runs import PATIENCE_S, Shell
+from shell_runs import DIGITS, PATIENCE_S, Shell
 from streamlit.testing.v1 import AppTest
 
 import dashboard.app
@@ -24,9 +24,7 @@ from raysys.teacher.journal import read_accounts
 
 SPACE: dict[str, Any] = {
     "name": "tiny",
-    "dataset": "digits",
-    "teacher": {"architecture": "mlp", "recipe": {"epochs": 20, "lr": 3.0e-3, "optimizer": "adamw"}},
-    "student": "mlp",
+    **DIGITS,
     "method": "noise",
     "options": {"rounds": 4, "passes": 1, "final_passes": 20},
     "held_out": 200,

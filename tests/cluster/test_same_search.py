@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shell_runs import PATIENCE_S, Shell, charged_by_trials, same, trials, wait_for_charges
+from shell_runs import DIGITS, PATIENCE_S, Shell, charged_by_trials, same, trials, wait_for_charges
 
 from raysys.cluster.plan import FLOOR
 from raysys.records import TrialRecord, TrialStatus
@@ -22,9 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SPACE: dict[str, Any] = {
     "name": "search",
-    "dataset": "digits",
-    "teacher": {"architecture": "mlp", "recipe": {"epochs": 20, "lr": 3.0e-3, "optimizer": "adamw"}},
-    "student": "mlp",
+    **DIGITS,
     "method": "noise",
     "options": {"rounds": 2, "passes": 1, "final_passes": 30},
     "held_out": 200,

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from shell_runs import PATIENCE_S, Shell, charged_by_trials, wait_for_charges
+from shell_runs import DIGITS, PATIENCE_S, Shell, charged_by_trials, wait_for_charges
 
 from raysys.store.reader import read_run
 
@@ -23,9 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(600)]
 SCRIPT = Path(__file__).resolve().parents[2] / "raysys" / "deploy" / "slurm.sh"
 SPACE = {
     "name": "tiny",
-    "dataset": "digits",
-    "teacher": {"architecture": "mlp", "recipe": {"epochs": 20, "lr": 3.0e-3, "optimizer": "adamw"}},
-    "student": "mlp",
+    **DIGITS,
     "method": "noise",
     "options": {"rounds": 2, "passes": 1, "final_passes": 30},
     "held_out": 200,

@@ -91,8 +91,9 @@ def show(
     layout = RunLayout.open(run)
     while True:
         snapshot, driver = read_run(layout), read_driver(layout)
+        alive = _alive(driver)  # before it is shown: a death during that is still to be told
         _show(snapshot, driver, _charged(layout, snapshot), json)
-        if not watch or snapshot.manifest.state != RunState.RUNNING or not _alive(driver):
+        if not watch or snapshot.manifest.state != RunState.RUNNING or not alive:
             return
         while last_change(layout) == snapshot.updated and _alive(read_driver(layout)):
             time.sleep(_WATCH_SECONDS)

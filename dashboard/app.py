@@ -1,7 +1,4 @@
-"""The dashboard: `raysys dashboard STORAGE`, or `streamlit run dashboard/app.py -- STORAGE`. It only reads.
-
-The frame of every page: which run, its state, and whether there is news.
-"""
+"""The dashboard, which only reads: `raysys dashboard`, or `streamlit run dashboard/app.py -- STORAGE`."""
 
 import os
 import shlex
@@ -10,12 +7,25 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import snapshot
+from dashboard import frame, snapshot, status
 from raysys.errors import RaysysError
-from raysys.records import TrialStatus
-from raysys.store.reader import Snapshot
 
-_POLL_SECONDS = 5
+# Not in a folder called `pages`: Streamlit takes such a folder for navigation of its older kind.
+_VIEWS = Path(__file__).with_name("views")
+
+_SECTIONS = {
+    "Now": {"overview": "Overview"},
+    "Results": {"tradeoff": "Trade-off", "budget": "Budget"},
+    "Search": {
+        "convergence": "Convergence",
+        "parameters": "Parameters",
+        "trials": "Trials",
+        "trial": "Trial",
+    },
+    "Spend": {"queries": "Queries"},
+    "Evidence": {"images": "Images", "curves": "Curves"},
+    "Runs": {"compare": "Compare", "export": "Export"},
+}
 
 
 def storage() -> str:
@@ -27,58 +37,35 @@ def storage() -> str:
 def main() -> None:
     """Draw the frame and the page."""
     st.set_page_config(page_title="raysys", layout="wide")
+    page = st.navigation(
+        {
+            section: [
+                st.Page(_VIEWS / f"{name}.py", title=title, default=name == "overview")
+                for name, title in pages.items()
+            ]
+            for section, pages in _SECTIONS.items()
+        }
+    )
     try:
-        runs = snapshot.runs(storage())
+        layouts = snapshot.runs(storage())
     except RaysysError as failure:
         if "://" in storage():
             st.error("The runs cannot be listed.")
             st.code(str(failure), language=None)
             return
-        runs = {}
-    if not runs:
+        layouts = {}
+    if not layouts:
         st.info("There is no run here yet. Start one, then reload this page:")
         st.code(f"raysys tune --space digits --storage {shlex.quote(storage())}", language=None)
         return
-    name = st.sidebar.selectbox("Run", list(runs), key="run", bind="query-params")
-    path = runs[name or next(iter(runs))]
-    st.session_state["path"] = path
     try:
-        run = snapshot.frozen(path)
+        frame.sidebar(layouts)
     except RaysysError as failure:
         st.error("This run cannot be read.")
         st.code(str(failure), language=None)
         return
-    # Not in a folder called `pages`: Streamlit takes such a folder for navigation of its older kind.
-    page = st.navigation([st.Page(Path(__file__).with_name("views") / "tradeoff.py", title="Trade-off")])
-    header(run)
-    st.fragment(news, run_every=_POLL_SECONDS if run.manifest.state == "running" else None)(path)
+    status.strip()
     page.run()
-
-
-def header(run: Snapshot) -> None:
-    """State, counts, spend and front of the run, and of when these are."""
-    front = snapshot.front(run)
-    counts = {status: count for status, count in run.counts().items() if count}
-    cap = run.manifest.caps.get("queries")
-    strip = st.container(horizontal=True)
-    strip.metric("State", run.manifest.state.value)
-    strip.metric("Trials finished", f"{run.counts()[TrialStatus.FINISHED]} of {run.manifest.trials}")
-    strip.metric("Queries charged", f"{run.charged:,}" + (f" of {int(cap):,}" if cap else ""))
-    strip.metric("Front", f"{len(front.members)} points")
-    strip.metric("Hypervolume", f"{front.hypervolume:.3f}")
-    others = ", ".join(f"{count} {status}" for status, count in counts.items())
-    damaged = f" {run.skipped} damaged files are left out." if run.skipped else ""
-    st.caption(f"Trials: {others or 'none'}. As of {run.updated:%Y-%m-%d %H:%M:%S} UTC.{damaged}")
-
-
-def news(path: str) -> None:
-    """Offer newer results; what is on the page stays until then, zoom and selection included."""
-    if snapshot.has_news(path):
-        line = st.container(horizontal=True, vertical_alignment="center")
-        line.text("There are newer results.")
-        if line.button("Refresh", key="refresh"):
-            snapshot.refresh(path)
-            st.rerun()
 
 
 main()

@@ -1,51 +1,74 @@
-"""What the pages look at: one frozen snapshot of a run for each session, read once for all of them."""
+"""What the pages look at: frozen snapshots of runs for each session, read once for all of them.
 
+Nothing here changes until `refresh`: a chart whose data changes loses its zoom and its selection.
+"""
+
+from collections.abc import Callable
 from datetime import datetime
+from typing import Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
 
 from raysys.errors import StorageError, UnreachableError
-from raysys.fronts.front import Front
 from raysys.store.layout import RunLayout
-from raysys.store.points import Kind, run_front
 from raysys.store.reader import Snapshot, last_change, read_run
 from raysys.store.runs import latest_layouts
 
-
-def runs(storage: str) -> dict[str, str]:
-    """Name -> path of the runs in a storage, the last changed first. Raises UsageError."""
-    return {layout.name: layout.location for layout in latest_layouts(storage)}
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def frozen(path: str) -> Snapshot:
-    """The snapshot of the run at `path` that this session looks at. Raises CorruptRunError, StorageError."""
+def runs(storage: str) -> dict[str, RunLayout]:
+    """Name -> layout of the runs in a storage, the last changed first. Raises UsageError."""
+    return {layout.name: layout for layout in latest_layouts(storage)}
+
+
+def frozen(layout: RunLayout) -> Snapshot:
+    """The snapshot of a run that this session looks at. Raises CorruptRunError, StorageError."""
     stamps = _stamps()
-    if path not in stamps:
-        stamps[path] = last_change(RunLayout.open(path))
-    return _read(path, stamps[path])
+    if layout.location not in stamps:
+        stamps[layout.location] = last_change(layout)
+    return _read(layout.location, stamps[layout.location], layout)
 
 
-def current() -> Snapshot:
-    """The snapshot of the run that is picked."""
-    return frozen(st.session_state["path"])
-
-
-def has_news(path: str) -> bool:
+def has_news(layout: RunLayout) -> bool:
     """True when the run changed after this session's snapshot; False while the storage is away."""
     try:
-        return last_change(RunLayout.open(path)) > _stamps()[path]
+        return last_change(layout) > _stamps()[layout.location]
     except (StorageError, UnreachableError):
         return False
 
 
-def refresh(path: str) -> None:
+def refresh(layout: RunLayout) -> None:
     """Let the next `frozen` look at the run as it is then."""
-    _stamps().pop(path, None)
+    _stamps().pop(layout.location, None)
 
 
-def front(run: Snapshot, kind: Kind = "final") -> Front:
-    """The front of a snapshot, worked out once."""
-    return _front(run.path, run.updated, kind, run)
+def cached(
+    function: Callable[Concatenate[Snapshot, P], R], run: Snapshot, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """`function(run, ...)`, worked out once for each snapshot and arguments.
+
+    What it returns is shared between sessions: never change it. Arguments are told apart by their `repr`.
+    """
+    key = f"{function.__module__}.{function.__qualname__} {args!r} {sorted(kwargs.items())!r}"
+    return _cached(_identity(run), key, lambda: function(run, *args, **kwargs))
+
+
+def cached_all(
+    function: Callable[Concatenate[tuple[Snapshot, ...], P], R],
+    runs: tuple[Snapshot, ...],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """`cached` of a function of several snapshots."""
+    key = f"{function.__module__}.{function.__qualname__} {args!r} {sorted(kwargs.items())!r}"
+    return _cached(tuple(map(_identity, runs)), key, lambda: function(runs, *args, **kwargs))
+
+
+def _identity(run: Snapshot) -> tuple[str, str, str]:
+    """What tells a snapshot from others: the frame may look at a run with other objectives than its own."""
+    return run.path, run.updated.isoformat(), ",".join(run.manifest.goal.names)
 
 
 def _stamps() -> dict[str, datetime]:
@@ -53,15 +76,15 @@ def _stamps() -> dict[str, datetime]:
     return stamps
 
 
-@st.cache_resource(max_entries=16, show_spinner="Reading the run")
-def _read(path: str, stamp: datetime) -> Snapshot:
-    """Shared between sessions and never changed; `stamp` is part of the key."""
-    del stamp
-    return read_run(path)
+@st.cache_resource(max_entries=8, show_spinner="Reading the run")
+def _read(location: str, stamp: datetime, _layout: RunLayout) -> Snapshot:
+    """Shared between sessions and never changed; `location` and `stamp` are the key."""
+    del location, stamp
+    return read_run(_layout)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _front(path: str, stamp: datetime, kind: Kind, _run: Snapshot) -> Front:
-    """`path`, `stamp` and `kind` are the key: hashing tables would sample them."""
-    del path, stamp
-    return run_front(_run, kind)
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _cached(identity: object, key: str, _make: Callable[[], R]) -> R:
+    """`identity` and `key` are the key: hashing tables would sample them."""
+    del identity, key
+    return _make()

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from raysys.fronts.hypervolume import Reference
-from raysys.fronts.objectives import AGREEMENT, QUERIES
-from raysys.records import Report, TeacherCard, TrialConfig, TrialRecord, TrialStatus
+from raysys.fronts.objectives import ACCURACY, AGREEMENT, QUERIES, SECONDS
+from raysys.oracle import Response
+from raysys.records import EVALUATION, Report, TeacherCard, TrialConfig, TrialRecord, TrialStatus
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, RunState, write_manifest
-from raysys.store.reader import reports_of, trials_of
+from raysys.store.reader import read_run, reports_of, trials_of
 from raysys.store.schema import reports_table, trials_table
 from raysys.store.writer import RunWriter
+from raysys.teacher.journal import open_journal
+from raysys.teacher.ledger import Charge, RequestKey
 
 TEACHER = TeacherCard("lenet5-digits", "lenet5", "ab" * 32, 0.985, 0.987)
 
@@ -150,8 +153,45 @@ RUNS: dict[str, tuple[list[TrialRecord], dict[str, Any]]] = {
         ],
         UNLABELLED,
     ),
+    "three objectives": (
+        [
+            trial(n, seconds=seconds, val_accuracy=accuracy)
+            for n, (seconds, accuracy) in enumerate([(30.0, 0.8), (10.0, 0.82), (50.0, 0.9), (5.0, 0.7)])
+        ],
+        {"objectives": (ACCURACY, QUERIES, SECONDS)},
+    ),
+    "priced": (
+        [
+            trial(0),
+            trial(1, TrialStatus.INTERRUPTED),
+            trial(2, TrialStatus.STOPPED, error="below the median"),
+        ],
+        {
+            "state": RunState.INTERRUPTED,
+            "space": {"name": "digits", "price": 0.01},
+            "caps": {"queries": 20000, "cost": 100.0},
+            "charged": 3000,
+            "executed": 3100,
+        },
+    ),
 }
 """Name of the run -> its trials, and what its manifest says differently."""
+
+
+def book(layout: RunLayout, evaluation: int = 100) -> None:
+    """Write the ledger that goes with a run's reports, one request a report, and what evaluation asked."""
+    run = read_run(layout)
+    budgets = {one.config.uid: max(one.queries, 1) for one in run.records()}
+    journal = open_journal(layout.ledger)
+    for uid, budget in {EVALUATION: evaluation, **budgets}.items():
+        spent = [0, *(row["queries"] for row in run.reports.to_pylist() if row["uid"] == uid)]
+        sizes = [evaluation] if uid == EVALUATION else np.diff(spent).tolist()
+        keys = [RequestKey(uid, number, f"{uid}-{number}", size) for number, size in enumerate(sizes) if size]
+        journal.append_open(uid, budget, 0)
+        journal.append_sent([(key, key.images) for key in keys])
+        answers = [Response(np.arange(key.images) % 10) for key in keys]
+        journal.append_charges([Charge(*pair) for pair in zip(keys, answers, strict=True)])
+    journal.close()
 
 
 def build(storage: Path, name: str) -> RunLayout:

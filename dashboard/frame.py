@@ -36,7 +36,7 @@ class Limits:
 class View:
     """What the frame says. The snapshots have the objectives that were picked in it.
 
-    `pins`: uids of the picked run that follow from page to page.
+    `pins`: uids of the picked run that follow from page to page. `layouts`: all runs of the storage by name.
     """
 
     run: Snapshot
@@ -45,6 +45,7 @@ class View:
     kind: Kind
     limits: Limits
     pins: tuple[str, ...]
+    layouts: dict[str, RunLayout]
 
     @property
     def runs(self) -> tuple[Snapshot, ...]:
@@ -95,6 +96,7 @@ def sidebar(layouts: dict[str, RunLayout]) -> None:
         kind=_KINDS[kind or "finished trials"],
         limits=limits,
         pins=tuple(pins),
+        layouts=layouts,
     )
 
 

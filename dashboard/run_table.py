@@ -24,17 +24,20 @@ _SHOWN = (TrialStatus.FINISHED, TrialStatus.STOPPED, TrialStatus.FAILED, TrialSt
 def run_table(layouts: Mapping[str, RunLayout], picked: str) -> None:
     """Draw the table."""
     runs = _summaries(tuple(layout.location for layout in layouts.values()), tuple(layouts.values()))
+    runs = sorted(runs, key=lambda run: bool(run.problem))
     key, names = f"runs-of-{picked}", [run.name for run in runs]
+    readable = [None if run.problem else run for run in runs]
     columns = {
         "run": names,
-        "state": [run.problem or run.told_state for run in runs],
+        "state": ["unreadable" if run.problem else run.told_state for run in runs],
         **{status.value: [run.counts.get(status) for run in runs] for status in _SHOWN},
-        "front points": [None if run.problem else run.front for run in runs],
-        "hypervolume": [None if run.problem else run.hypervolume for run in runs],
-        "queries charged": [None if run.problem else run.charged for run in runs],
-        "last change (UTC)": [run.updated and f"{run.updated:%Y-%m-%d %H:%M:%S}" for run in runs],
+        "front": [run and run.front for run in readable],
+        "hypervolume": [run and run.hypervolume for run in readable],
+        "charged": [run and run.charged for run in readable],
+        "changed (UTC)": [run.updated and f"{run.updated:%Y-%m-%d %H:%M}" for run in runs],
     }
-    unreadable = sum(bool(run.problem) for run in runs)
+    if unreadable := readable.count(None):
+        columns["problem"] = [run.problem for run in runs]
     but = f", {unreadable} of which cannot be read" if unreadable else ""
     told = f"{len(runs)} runs in the storage{but}"
     st.caption(f"{told}, as they are now. Pick a row to look at that run.")
@@ -46,7 +49,7 @@ def run_table(layouts: Mapping[str, RunLayout], picked: str) -> None:
         selection_mode="single-row",
         column_config={
             "hypervolume": st.column_config.NumberColumn(format="%.3f"),
-            "queries charged": st.column_config.NumberColumn(format="localized"),
+            "charged": st.column_config.NumberColumn(format="localized"),
         },
     )
 

@@ -1,5 +1,6 @@
 """The strip above every page: what the run does now, and whether there is news. The one live part."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,7 @@ from dashboard import frame, snapshot
 from raysys.errors import RaysysError
 from raysys.records import TrialStatus
 from raysys.store.driver import Driver, read_driver
-from raysys.store.headline import pace
+from raysys.store.headline import Pace, pace
 from raysys.store.health import Condition, condition
 from raysys.store.manifest import RunState, read_manifest
 from raysys.store.reader import Snapshot, last_change, latest_trials, trials_of
@@ -32,15 +33,21 @@ _LOOKS = {
 class Now:
     """A run as it stands on disk: manifest and trials are `run`'s, its reports those of the snapshot.
 
-    `driver` works on it; `words` tell its trials, spending and the time left, `new` how many trials ended
-    since the snapshot that the session looks at, and `newer` that anything was written since.
+    `words` tell its trials and spending, `pace` the time left, `new` how many trials ended since the snapshot
+    that the session looks at, and `newer` that anything was written since. `driver` works on it.
     """
 
     run: Snapshot
-    driver: Driver | None
     words: str
+    pace: Pace | None
     new: int
     newer: bool
+    driver: Driver | None = None
+
+    @property
+    def condition(self) -> Condition:
+        """What it does."""
+        return condition(self.run.manifest.state, self.driver, self.run.updated)
 
 
 def now(view: frame.View) -> Now:
@@ -54,7 +61,7 @@ def now(view: frame.View) -> Now:
             trials = latest_trials(trials_of(layout).read().table)
             run = replace(shown, manifest=read_manifest(layout), trials=trials, updated=stamp)
         new = len(_ended(run) - _ended(shown))
-        kept = st.session_state["now"] = key, Now(run, None, _words(run), new, run is not shown)
+        kept = st.session_state["now"] = key, Now(run, _words(run), pace(run), new, run is not shown)
     known: Now = kept[1]
     running = known.run.manifest.state is RunState.RUNNING
     return replace(known, driver=read_driver(layout) if running else None)
@@ -75,9 +82,13 @@ def _strip() -> None:
         st.badge("cannot be read now", icon=":material/cloud_off:", color="red")
         st.text(f"{failure}\nThe pages show the run {as_of}.")
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        _state(live)
-        st.text(live.words)
+    with st.container(horizontal=True, wrap=False, gap="small"):
+        found = live.condition
+        icon, color = _LOOKS[found]
+        silent = f": no change for {_duration(datetime.now(UTC) - live.run.updated)}"
+        told = found.value + (silent if found is Condition.STALLED else "")
+        st.badge(told, icon=icon, color=color)  # type: ignore[arg-type]
+        st.text(live.words + (_left(live.pace) if live.pace and found is Condition.RUNNING else ""))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(f"The pages show the run {as_of}.", width="content")
         if live.newer:
@@ -88,14 +99,6 @@ def _strip() -> None:
                 st.rerun()
 
 
-def _state(live: Now) -> None:
-    found = condition(live.run.manifest.state, live.driver, live.run.updated)
-    silent = _duration(datetime.now(UTC) - live.run.updated)
-    since = f": no change for {silent}" if found is Condition.STALLED else ""
-    icon, color = _LOOKS[found]
-    st.badge(found.value + since, icon=icon, color=color)  # type: ignore[arg-type]
-
-
 def _ended(run: Snapshot) -> set[str]:
     rows = zip(run.trials["uid"].to_pylist(), run.trials["status"].to_pylist(), strict=True)
     return {uid for uid, status in rows if TrialStatus(status).ended}
@@ -103,21 +106,28 @@ def _ended(run: Snapshot) -> set[str]:
 
 def _words(run: Snapshot) -> str:
     manifest, counts = run.manifest, run.counts()
-    ended = sum(counts[status] for status in TrialStatus if status.ended)
-    told = ", ".join(f"{n} {status}" for status, n in counts.items() if n and status != TrialStatus.PENDING)
+    ended = {status: n for status, n in counts.items() if status.ended}
+    others = {status: n for status, n in counts.items() if n and not status.ended}
+    kinds = f" ({_told(ended)})" if sum(ended.values()) else ""
     cap, cost = manifest.caps.get("queries"), manifest.caps.get("cost")
-    spent = f"{run.charged:,} queries charged"
     words = [
-        f"{ended} of {manifest.trials} trials ended" + (f" ({told})" if told else ""),
-        spent + (f" of {cap:,.0f} ({run.charged / cap:.0%})" if cap else ""),
+        f"{sum(ended.values())} of {manifest.trials} trials ended{kinds}",
+        *([_told(others)] if others else []),
+        f"{run.charged:,} queries charged" + (f" of {cap:,.0f} ({run.charged / cap:.0%})" if cap else ""),
     ]
     if manifest.price:
-        words.append(f"{manifest.cost:,.2f} USD" + (f" of {cost:,.2f}" if cost else ""))
-    if manifest.state is RunState.RUNNING and (left := pace(run)):
-        each = _duration(timedelta(seconds=left.seconds))
-        by = f"{left.trials:.3g} trials at {each} each, {left.at_once} at once"
-        words.append(f"about {_duration(timedelta(seconds=left.left_s))} left ({by})")
+        words.append(f"{manifest.cost:,.2f}" + (f" of {cost:,.2f} USD" if cost else " USD"))
     return "  |  ".join(words)
+
+
+def _told(counts: Mapping[TrialStatus, int]) -> str:
+    return ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+
+
+def _left(pace: Pace) -> str:
+    """The time left, and how it is estimated."""
+    left, each = (_duration(timedelta(seconds=seconds)) for seconds in (pace.left_s, pace.seconds))
+    return f"  |  about {left} left: {pace.trials:,.3g} trials, {pace.at_once} at once, {each} each as so far"
 
 
 def _duration(time: timedelta) -> str:

@@ -48,16 +48,16 @@ def _metrics(view: frame.View) -> None:
     told = cached(headline, run, view.kind, limits.queries, limits.score)
     within = " within the limits" if limits.queries is not None or limits.score is not None else ""
     charged, cap = cached(_charged, run), manifest.caps.get("queries")
-    gained = None
-    if view.kind == "final" and told.gained is not None:
-        gained = f"{told.gained:+.3f}"
+    gained = round(told.gained, 3) + 0.0 if view.kind == "final" and told.gained is not None else None
     with st.container(horizontal=True):
         st.metric(f"Front points{within}", told.front)
         st.metric(
             "Hypervolume",
             f"{told.hypervolume:.3f}",
-            gained,
-            delta_description=f"over the last {told.recent} of {told.ended} trials",
+            gained if gained is None else f"{gained:+.3f}",
+            delta_color="normal" if gained else "off",
+            delta_arrow="auto" if gained else "off",
+            delta_description=f"over the last {told.recent} trials",
             help="Of the whole front. The tables hold no times at which trials ended, so the change is over"
             " the last tenth of those that ended, at least one. A further seed may make it fall.",
         )
@@ -99,17 +99,22 @@ def _health(view: frame.View) -> None:
         return faults(run, quick_accounts(view.layout.ledger, view.layout.filesystem) if comparable else None)
 
     found = worst_first([*live, *cached(faults_of, view.run)])
-    if all(one.severity == "note" for one in found):
+    notes = [one for one in found if one.severity == "note"]
+    if len(notes) == len(found):
         st.badge("healthy: no fault, no warning", icon=":material/check:", color="green")
-    for one in found:
+    for one in found[: len(found) - len(notes)]:
         _finding(one)
+    if notes:
+        with st.expander(f"{len(notes)} notes" if len(notes) > 1 else "1 note"):
+            for one in notes:
+                _finding(one)
 
 
 def _finding(finding: Finding) -> None:
     """All of it may hold what runs say themselves: text and code only."""
     icon, color = _LOOKS[finding.severity]
     with st.container(border=True, gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(horizontal=True, wrap=False, gap="small"):
             st.badge(finding.severity, icon=icon, color=color)
             st.text(finding.seen, width="stretch")
         st.text(finding.advice)

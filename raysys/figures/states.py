@@ -22,24 +22,29 @@ def states_figure(snapshot: Snapshot, template: str | None = None) -> go.Figure:
     states = _ended(snapshot)
     size = _size(len(states))
     first = np.arange(0, len(states), size)
+    last = np.minimum(first + size, len(states))
     figure = go.Figure(layout={"template": template} if template else None)
     for status, (colour, hatch) in _LOOKS.items():
         counts = np.add.reduceat((states == status.value).astype(np.int64), first) if len(first) else first
         if counts.any():
             figure.add_bar(
                 name=status.value,
-                x=first + (np.minimum(first + size, len(states)) - first) / 2,
+                x=(first + last) / 2,
                 y=counts,
-                width=np.minimum(first + size, len(states)) - first,
-                customdata=np.stack([first + 1, np.minimum(first + size, len(states))], axis=1),
+                width=0.95 * (last - first),
+                customdata=np.stack([first + 1, last], axis=1),
                 marker={"color": colour, "line": {"width": 0}, "pattern": {"shape": hatch, "solidity": 0.4}},
                 hovertemplate="%{y} %{fullData.name} of those that ended as number %{customdata[0]:,} to"
                 " %{customdata[1]:,}<extra></extra>",
             )
     figure.update_layout(
         barmode="stack",
-        xaxis={"title": "trials in the order in which they ended", "tickformat": ",d"},
-        yaxis={"title": f"of each {size} trials" if size > 1 else "trials", "tickformat": ",d"},
+        xaxis={"title": "trials by order of their end", "tickformat": ",d"},
+        yaxis={
+            "title": f"of each {size} trials" if size > 1 else "trials",
+            "tickformat": ",d",
+            "dtick": 1 if size <= 5 else None,
+        },
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         margin={"l": 60, "r": 20, "t": 40, "b": 60},
         showlegend=True,

@@ -67,14 +67,14 @@ class Pace:
 def pace(snapshot: Snapshot) -> Pace | None:
     """How much is left if trials go on as those that ended, until all did or the cap on queries comes.
 
-    None while none ended or none runs, and at the end.
+    None while none ended or none runs, and at the end. Breaks between sessions do not count.
     """
     ended = snapshot.trials.filter(np.isin(snapshot.trials["status"].to_numpy(), _ENDED))
     running = snapshot.counts()[TrialStatus.RUNNING]
     if not ended.num_rows or not running:
         return None
-    left = snapshot.manifest.trials - ended.num_rows - 0.5 * running
+    left, seconds = snapshot.manifest.trials - ended.num_rows - 0.5 * running, floats(ended, "seconds")
     queries, cap = float(np.mean(floats(ended, "queries"))), snapshot.manifest.caps.get("queries")
     if cap is not None and queries:
         left = min(left, (cap - snapshot.charged) / queries)
-    return Pace(left, float(np.nanmean(floats(ended, "seconds"))), running) if left > 0 else None
+    return Pace(left, float(seconds.mean()), running) if left > 0 and seconds.any() else None

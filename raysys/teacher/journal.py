@@ -24,7 +24,7 @@ from raysys.oracle import Response
 from raysys.records import Account
 from raysys.teacher.ledger import Charge, Ledger, RequestKey
 from raysys.teacher.log import FILE, LocalLog, Log, file_lines, storage_error
-from raysys.teacher.segment_log import SegmentLog, segment_lines
+from raysys.teacher.segment_log import SegmentLog, has_writers, segment_lines
 
 Event = dict[str, Any]
 """What one line says; `time` (seconds since 1970) is when."""
@@ -122,8 +122,8 @@ def read_events(folder: Path, filesystem: FileSystem | None = None) -> Iterator[
     another. Raises CorruptRunError, StorageError.
     """
     filesystem = filesystem or LocalFileSystem()
-    in_one = file_info(filesystem, folder / FILE).is_file
-    lines = file_lines(folder / FILE, filesystem) if in_one else segment_lines(filesystem, folder)
+    one_file = file_info(filesystem, folder / FILE).is_file and not has_writers(filesystem, folder)
+    lines = file_lines(folder / FILE, filesystem) if one_file else segment_lines(filesystem, folder)
     return (event for event, _ in _events(lines, str(folder)))
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from pyarrow.fs import FileSystem, LocalFileSystem
 
 from raysys.errors import CorruptRunError
+from raysys.files import is_local
 from raysys.oracle import Response
 from raysys.records import Account
 from raysys.teacher.ledger import Charge, Ledger, RequestKey
@@ -93,9 +94,13 @@ def open_journal(folder: Path, filesystem: FileSystem | None = None) -> Journal:
 
 
 def read_ledger(folder: Path, filesystem: FileSystem | None = None) -> Ledger:
-    """The ledger as the journal in `folder` tells it, also while it is being written."""
-    local = filesystem is None or isinstance(filesystem, LocalFileSystem)
-    lines = file_lines(folder / FILE) if local else segment_lines(filesystem, folder)
+    """The ledger as the journal in `folder` tells it, also while it is being written.
+
+    Raises CorruptRunError, StorageError.
+    """
+    filesystem = filesystem or LocalFileSystem()
+    in_a_file = is_local(filesystem)  # as `open_journal` decides
+    lines = file_lines(filesystem, folder / FILE) if in_a_file else segment_lines(filesystem, folder)
     ledger = Ledger()
     for event, _ in _events(lines, str(folder)):
         apply(ledger, event)

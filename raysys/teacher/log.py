@@ -2,11 +2,14 @@
 
 import contextlib
 import fcntl
+import io
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+from pyarrow.fs import FileSystem, LocalFileSystem
 
 from raysys.errors import StorageError
 
@@ -66,7 +69,7 @@ class LocalLog:
 
     def lines(self) -> Iterator[bytes]:
         """See `Log.lines`."""
-        return file_lines(self._path)
+        return file_lines(LocalFileSystem(), self._path)
 
     def cut(self, size: int) -> None:
         """See `Log.cut`."""
@@ -94,15 +97,18 @@ class LocalLog:
         self._file.close()
 
 
-def file_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a local journal; none where there is no file."""
-    if not path.exists():
+def file_lines(filesystem: FileSystem, path: Path) -> Iterator[bytes]:
+    """The lines of a journal in one file; none where there is no file. Raises StorageError."""
+    try:
+        with filesystem.open_input_file(str(path)) as stream:
+            for line in io.BufferedReader(stream):
+                yield line
+                if not line.endswith(b"\n"):
+                    return  # being written just now: another read would find the line's rest
+    except FileNotFoundError:
         return
-    with path.open("rb") as file:
-        for line in file:
-            yield line
-            if not line.endswith(b"\n"):
-                return  # being written just now: another read would find the line's rest
+    except OSError as error:
+        raise StorageError(f"cannot read the ledger {path}", str(error).partition("\n")[0]) from error
 
 
 def storage_error(name: str, error: OSError) -> StorageError:

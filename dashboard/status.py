@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import streamlit as st
 
 from dashboard import frame, snapshot
@@ -60,7 +62,8 @@ def now(view: frame.View) -> Now:
         if stamp != shown.updated:
             trials = latest_trials(trials_of(layout).read().table)
             run = replace(shown, manifest=read_manifest(layout), trials=trials, updated=stamp)
-        new = len(_ended(run) - _ended(shown))
+        before, after = _ended(shown), _ended(run)
+        new = len(after) - pc.sum(pc.is_in(after, before), min_count=0).as_py()
         kept = st.session_state["now"] = key, Now(run, _words(run), pace(run), new, run is not shown)
     known: Now = kept[1]
     running = known.run.manifest.state is RunState.RUNNING
@@ -99,9 +102,10 @@ def _strip() -> None:
                 st.rerun()
 
 
-def _ended(run: Snapshot) -> set[str]:
-    rows = zip(run.trials["uid"].to_pylist(), run.trials["status"].to_pylist(), strict=True)
-    return {uid for uid, status in rows if TrialStatus(status).ended}
+def _ended(run: Snapshot) -> pa.ChunkedArray:
+    """Uids of the trials that ended."""
+    states = pa.array([status.value for status in TrialStatus if status.ended])
+    return run.trials.filter(pc.is_in(run.trials["status"], states))["uid"]
 
 
 def _words(run: Snapshot) -> str:
@@ -133,6 +137,6 @@ def _left(pace: Pace) -> str:
 def _duration(time: timedelta) -> str:
     """A rough length of time."""
     minutes = time.total_seconds() / 60
-    if minutes < 1.5:
+    if minutes < 2:
         return f"{60 * minutes:.0f} s"
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

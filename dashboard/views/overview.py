@@ -45,8 +45,8 @@ def main() -> None:
 def _metrics(view: frame.View) -> None:
     run, limits = view.run, view.limits
     manifest = run.manifest
-    told = cached(headline, run, view.kind, limits.queries, limits.score)
-    within = " within the limits" if limits.queries is not None or limits.score is not None else ""
+    told = cached(headline, run, view.kind, limits.queries, limits.score, limits.seconds)
+    within = "" if limits == frame.Limits() else " within the limits"
     charged, cap = cached(_charged, run), manifest.caps.get("queries")
     gained = round(told.gained, 3) + 0.0 if view.kind == "final" and told.gained is not None else None
     with st.container(horizontal=True):

@@ -91,7 +91,8 @@ def _strip() -> None:
         silent = f": no change for {_duration(datetime.now(UTC) - live.run.updated)}"
         told = found.value + (silent if found is Condition.STALLED else "")
         st.badge(told, icon=icon, color=color)  # type: ignore[arg-type]
-        st.text(live.words + (_left(live.pace) if live.pace and found is Condition.RUNNING else ""))
+        left = _left(live.pace) if live.pace and found is Condition.RUNNING else ""
+        st.text(live.words + left, width="stretch")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(f"The pages show the run {as_of}.", width="content")
         if live.newer:

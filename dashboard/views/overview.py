@@ -57,7 +57,9 @@ def _metrics(view: frame.View) -> None:
             gained if gained is None else f"{gained:+.3f}",
             delta_color="normal" if gained else "off",
             delta_arrow="auto" if gained else "off",
-            delta_description=f"over the last {told.recent} trials",
+            delta_description=f"over the last {told.recent} trials"
+            if told.recent > 1
+            else "with the last trial",
             help="Of the whole front. The tables hold no times at which trials ended, so the change is over"
             " the last tenth of those that ended, at least one. A further seed may make it fall.",
         )

@@ -263,7 +263,8 @@ def _pinned(snapshot: Snapshot, whole: Front, kind: Kind, pins: Sequence[str]) -
     marker = {"symbol": "circle-open", "size": 20, "color": PINK, "line": {"width": 2.5}}
     trace = _markers(snapshot, points_table(snapshot, whole, kind, at), name, marker)
     labels = [", ".join(uid for uid, of in zip(found, place, strict=True) if of == one) for one in range(len(at))]
-    return trace.update(mode="markers+text", text=labels, textposition="top center")
+    places = [("top center", "bottom center")[number % 2] for number in range(len(at))]
+    return trace.update(mode="markers+text", text=labels, textposition=places)
 
 
 def _markers(

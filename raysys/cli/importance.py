@@ -11,7 +11,7 @@ def importance(
     run: Annotated[str, typer.Argument(help="the run's folder or URI")],
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Show what decides each objective (PED-ANOVA), the parameters' ranges on the front, and what to change."""
+    """Show what decides each objective (PED-ANOVA), the ranges on the front, and what to change."""
     from raysys.store.parameters import front_text, importance_json, prior_text
     from raysys.store.reader import read_run
 

@@ -57,7 +57,7 @@ def _of_choices(parameter: Categorical, front: Floats) -> Advice:
 
 
 def _bound(parameter: IntRange | FloatRange, front: Floats) -> Literal["", "low", "high"]:
-    """Where at least half of the front lies; more where a range has few values, so that it might by chance."""
+    """Where at least half of the front lies; more where there are so few values that it might by chance."""
     scaled = _scaled(parameter, front)
     least = max(0.5, 2 / _values(parameter))
     if len(front) and np.mean(scaled <= _EDGE) >= least:

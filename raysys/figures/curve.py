@@ -21,6 +21,7 @@ AXES = {
 """What a curve may go over, in words."""
 
 _SVG_POINTS = 1000
+_MILESTONE = {"symbol": "diamond-open", "size": 11, "color": ORANGE, "line": {"width": 2}}
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -42,8 +43,7 @@ def curve_figure(snapshot: Snapshot, uid: str, x: str = "queries", template: str
         marker = {"symbol": "circle" if ranks else "square"}
         _add(figure, rows, ~milestone, reached, x, name=text(column), line=line, marker=marker)
         if ranks and milestone.any():
-            marker = {"symbol": "diamond-open", "size": 11, "color": ORANGE, "line": {"width": 2}}
-            _add(figure, rows, milestone, reached, x, name="milestone", mode="markers", marker=marker)
+            _add(figure, rows, milestone, reached, x, name="milestone", mode="markers", marker=_MILESTONE)
     teacher_line(figure, snapshot)
     _lay_out(figure, x, {"title": "share of val images", "tickformat": ".0%"})
     return figure

@@ -10,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from raysys.errors import CorruptRunError
 from raysys.files import file_info, list_folder, read_bytes
-from raysys.oracle import Images
+from raysys.oracle import Images, Response
 from raysys.store.layout import RunLayout
 
 MOST_BYTES, MOST_PIXELS = 8_000_000, 4_000_000
 """A sheet of more is not read: those that a trial writes are far smaller."""
+
+_GUTTER, _LINE = 6, 18
+"""Pixels between images that were asked, and of the line below each."""
 
 _SHEET = re.compile(r"(\d{5,9})\.png")
 
@@ -56,11 +59,27 @@ def png(pixels: Images) -> bytes:
     return buffer.getvalue()
 
 
-def tile(image: Images, side: int) -> Images:
-    """One image uint8 (c, h, w), c 1 or 3, enlarged by a whole factor to about `side`: (h', w', 3)."""
-    factor = max(1, side // max(image.shape[1:]))
-    large = image.repeat(factor, axis=1).repeat(factor, axis=2).transpose(1, 2, 0)
-    return np.ascontiguousarray(np.broadcast_to(large, (*large.shape[:2], 3)))
+def answers_sheet(images: Images, response: Response, columns: int = 10, side: int = 64) -> Images:
+    """Images uint8 (n, c, h, w), c 1 or 3, side by side, each over the teacher's label: uint8 (H, W, 3).
+
+    Beside the label stands its probability, where the teacher told it. Images are enlarged by a whole factor
+    to about `side` pixels.
+    """
+    factor = max(1, side // max(images.shape[2:]))
+    large = images.repeat(factor, axis=2).repeat(factor, axis=3).transpose(0, 2, 3, 1)
+    n, height, width = large.shape[:3]
+    sure = None if response.probabilities is None else response.probabilities.max(axis=1)
+    cell_width, cell_height = max(width, side) + _GUTTER, height + _LINE
+    rows = -(-n // columns)
+    sheet = Image.new("RGB", (min(n, columns) * cell_width, rows * cell_height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, pixels in enumerate(large):
+        left, top = number % columns * cell_width, number // columns * cell_height
+        sheet.paste(Image.fromarray(np.broadcast_to(pixels, (height, width, 3)).copy()), (left, top))
+        label = str(response.labels[number])
+        text = label if sure is None else f"{label}  {sure[number]:.0%}"
+        draw.text((left + 2, top + height + 1), text, fill="black", font=ImageFont.load_default(_LINE - 4))
+    return np.asarray(sheet)
 
 
 def files_of(layout: RunLayout, uid: str) -> pa.Table:
@@ -81,6 +100,11 @@ def files_of(layout: RunLayout, uid: str) -> pa.Table:
     ]
     types = [("file", pa.string()), ("bytes", pa.int64()), ("written", pa.timestamp("s", "UTC"))]
     return pa.Table.from_pylist(sorted(rows, key=lambda row: row["file"]), schema=pa.schema(types))
+
+
+def has_student(layout: RunLayout, uid: str) -> bool:
+    """True when the student of trial `uid` is kept. Raises StorageError."""
+    return bool(file_info(layout.filesystem, layout.students(uid) / "weights.safetensors").is_file)
 
 
 def file_sha256(layout: RunLayout, file: str) -> str:

@@ -72,14 +72,14 @@ def filtered_trials(
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a trial stands among the `finished` ones, by its own values and not by the mean over its seeds.
+    """Where a trial stands among the others that finished, by its own values and not by means over seeds.
 
-    `below`: share in [0, 1] of the other finished trials with a lower score; None where it has no finite
-    one, or there is no other. `dominated_by`, `dominates`: uids of the trials that are nowhere worse and
-    somewhere better than it, and the other way round; None where it takes no part.
+    `below`: share in [0, 1] of the `others` (finished trials with a finite score) that have a lower one; None
+    where it has no finite one, or there is no other. `dominated_by`, `dominates`: uids of the finished trials
+    that are nowhere worse and somewhere better than it, and the other way round; None where it takes no part.
     """
 
-    finished: int
+    others: int
     below: float | None
     dominated_by: tuple[str, ...] | None
     dominates: tuple[str, ...] | None
@@ -97,10 +97,10 @@ def standing(snapshot: Snapshot, uid: str) -> Standing:
     costs = goal.costs(np.stack([floats(trials, name) for name in goal.names], axis=1))
     costs[~finished | (trials["queries"].to_numpy() == 0)] = np.nan
     if not np.isfinite(costs[own]).all():
-        return Standing(int(finished.sum()), below, None, None)
+        return Standing(len(others), below, None, None)
     better = (costs <= costs[own]).all(axis=1) & (costs < costs[own]).any(axis=1)
     worse = (costs >= costs[own]).all(axis=1) & (costs > costs[own]).any(axis=1)
-    return Standing(int(finished.sum()), below, tuple(uids[better].tolist()), tuple(uids[worse].tolist()))
+    return Standing(len(others), below, tuple(uids[better].tolist()), tuple(uids[worse].tolist()))
 
 
 def siblings(snapshot: Snapshot, uid: str) -> list[str]:
@@ -128,7 +128,7 @@ def _layers(snapshot: Snapshot) -> pa.Array:
     trials = snapshot.trials.take(pc.sort_indices(snapshot.trials["uid"]))
     points, goal = run_front(snapshot).points, snapshot.manifest.goal
     costs = goal.costs(points.values(goal, {name: floats(trials, name) for name in goal.names}))
-    part = np.isfinite(costs).all(axis=1)
+    part = np.asarray(np.isfinite(costs).all(axis=1))
     return pa.array((layers(costs) + 1)[points.of], mask=~part[points.of])
 
 

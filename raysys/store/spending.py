@@ -99,7 +99,7 @@ def spending(snapshot: Snapshot, accounts: Mapping[str, Account] | None = None) 
             }
             for uid in sorted(accounts.keys() - set(trials["uid"].to_pylist()))
         ]
-    each = trials.select(["use", "charged", "executed"]).append_column("trials", [[1] * trials.num_rows])
+    each = trials.append_column("trials", pa.repeat(pa.scalar(1), trials.num_rows))
     rows = pa.concat_tables([each.select(_SUMS.names), pa.Table.from_pylist(others, _SUMS)])
     sums = rows.group_by("use").aggregate([(name, "sum") for name in _SUMS.names[1:]]).to_pylist()
     total, price = sum(row["charged_sum"] for row in sums), snapshot.manifest.price
@@ -134,7 +134,7 @@ def saved(trials: pa.Table) -> int | None:
     stopped = [row for row in trials.to_pylist() if row["use"] == TrialStatus.STOPPED]
     if any(row["budget"] is None for row in stopped):
         return None
-    return sum(row["budget"] - row["charged"] for row in stopped)
+    return int(sum(row["budget"] - row["charged"] for row in stopped))
 
 
 def _reported(snapshot: Snapshot) -> dict[str, int]:

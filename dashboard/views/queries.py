@@ -23,8 +23,8 @@ from raysys.store.reader import Snapshot
 from raysys.store.spending import saved, spending, trial_spending, wasted
 from raysys.teacher.charges import Answers, answers, ledger_size, read_charges
 
+# Bytes of a ledger that is read only when asked for: 100 MB take a second or two.
 LARGE = 20_000_000
-"""Bytes of a ledger that is read only when asked for: 100 MB take a second or two."""
 
 _MOST_TOLD = 10
 _SHARE = st.column_config.NumberColumn(format="percent")
@@ -262,6 +262,8 @@ def _where(run: Snapshot) -> str:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 0.001:
+        return "under 1 ms"
     return f"{1000 * seconds:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
 
 

@@ -18,18 +18,19 @@ SKY, GREEN, PURPLE, AMBER = "#56B4E9", "#009E73", "#CC79A7", "#E69F00"
 
 LOOKS = {
     ON_FRONT: (BLUE, ""),
-    OFF_FRONT: (SKY, "."),
+    OFF_FRONT: (SKY, ""),
     TrialStatus.STOPPED.value: (GREY, "/"),
     TrialStatus.FAILED.value: (ORANGE, "x"),
     TrialStatus.INTERRUPTED.value: (PURPLE, "\\"),
     TrialStatus.RUNNING.value: (GREEN, "-"),
     TrialStatus.PENDING.value: (GREY, ""),
-    EVALUATION: (AMBER, "+"),
-    UNREPORTED: (AMBER, "+"),
+    EVALUATION: (AMBER, ""),
+    UNREPORTED: (AMBER, ""),
     ELSEWHERE: (GREY, "|"),
 }
-"""Colour and hatch of each use of queries."""
+"""Colour of each use of queries; what bought nothing, or nothing yet, is hatched."""
 
+_LEGEND = {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "traceorder": "normal"}
 _MOST_BINS, _TRIAL_BINS = 120, 30
 _STEPS = np.array([1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400])
 
@@ -54,7 +55,7 @@ def spending_figure(spent: pa.Table, template: str | None = None) -> go.Figure:
         height=210,
         xaxis={"title": "teacher queries (images)", "tickformat": ","},
         yaxis={"visible": False},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "traceorder": "normal"},
+        legend=_LEGEND,
         margin={"l": 20, "r": 20, "t": 60, "b": 50},
         uniformtext={"mode": "hide", "minsize": 9},
     )
@@ -73,7 +74,7 @@ def rate_figure(charges: pa.Table, template: str | None = None) -> go.Figure:
     start, step, answered, unanswered = _rates(charges)
     moments = (1e3 * (start + step * (np.arange(len(answered)) + 0.5))).astype("datetime64[ms]")
     figure = go.Figure(layout={"template": template} if template else None)
-    for name, images, (colour, hatch) in (
+    for name, images, looks in (
         ("answered", answered, (BLUE, "")),
         ("sent, no answer", unanswered, (ORANGE, "x")),
     ):
@@ -83,7 +84,7 @@ def rate_figure(charges: pa.Table, template: str | None = None) -> go.Figure:
                 x=moments,
                 y=60 * images / step,
                 width=1e3 * step,
-                marker={"color": colour, "line": {"width": 0}, "pattern": {"shape": hatch, "solidity": 0.4}},
+                marker=_filled(*looks),
                 hovertemplate="%{y:,.0f} images a minute<br>%{x}<extra>%{fullData.name}</extra>",
             )
     figure.update_layout(
@@ -92,7 +93,7 @@ def rate_figure(charges: pa.Table, template: str | None = None) -> go.Figure:
         showlegend=True,
         xaxis={"title": f"time (UTC), in steps of {_duration(step)}", "type": "date"},
         yaxis={"title": "images a minute", "tickformat": ",", "rangemode": "tozero"},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        legend=_LEGEND,
         margin={"l": 70, "r": 20, "t": 40, "b": 60},
     )
     return figure
@@ -132,7 +133,7 @@ def spread_figure(trials: pa.Table, what: Spread = "queries", template: str | No
             "tickformat": ".0%" if shares else ",",
         },
         yaxis={"title": "trials", "tickformat": ",d"},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        legend=_LEGEND,
         margin={"l": 70, "r": 20, "t": 40, "b": 60},
     )
     return figure
@@ -185,8 +186,12 @@ def _seconds(charges: pa.Table, name: str) -> npt.NDArray[np.float64]:
 
 
 def _marker(use: str) -> dict[str, Any]:
-    colour, hatch = LOOKS[use]
-    return {"color": colour, "line": {"width": 0}, "pattern": {"shape": hatch, "solidity": 0.25}}
+    return _filled(*LOOKS[use])
+
+
+def _filled(colour: str, hatch: str) -> dict[str, Any]:
+    pattern = {"shape": hatch, "fillmode": "overlay", "solidity": 0.2, "size": 9}
+    return {"color": colour, "line": {"width": 0}, "pattern": pattern}
 
 
 def _duration(seconds: int) -> str:

@@ -14,16 +14,14 @@ from raysys.errors import RaysysError
 _VIEWS = Path(__file__).with_name("views")
 
 _SECTIONS = {
-    "Now": {"overview": "Overview"},
-    "Results": {"tradeoff": "Trade-off", "budget": "Budget"},
+    "": {"overview": "Overview", "tradeoff": "Trade-off", "budget": "Budget"},
     "Search": {
         "convergence": "Convergence",
         "parameters": "Parameters",
         "trials": "Trials",
         "trial": "Trial",
     },
-    "Spend": {"queries": "Queries"},
-    "Evidence": {"images": "Images", "curves": "Curves"},
+    "Evidence": {"queries": "Queries", "curves": "Curves", "images": "Images"},
     "Runs": {"compare": "Compare", "export": "Export"},
 }
 
@@ -44,7 +42,8 @@ def main() -> None:
                 for name, title in pages.items()
             ]
             for section, pages in _SECTIONS.items()
-        }
+        },
+        position="top",
     )
     try:
         layouts = snapshot.runs(storage())
@@ -64,8 +63,10 @@ def main() -> None:
         st.error("This run cannot be read.")
         st.code(str(failure), language=None)
         return
+    st.set_page_config(page_title=f"{page.title} · {frame.current().layout.name} · raysys")
     status.strip()
     page.run()
+    frame.link()
 
 
 main()

@@ -53,10 +53,11 @@ def read_bytes(filesystem: FileSystem, path: Path) -> bytes | None:
         raise StorageError(f"cannot read {path}", *_why(failure)) from failure
 
 
-def list_folder(filesystem: FileSystem, folder: Path) -> list[FileInfo]:
+def list_folder(filesystem: FileSystem, folder: Path, recursive: bool = False) -> list[FileInfo]:
     """What lies in the folder, nothing where there is none. Raises StorageError when it cannot be listed."""
+    selector = FileSelector(str(folder), allow_not_found=True, recursive=recursive)
     try:
-        found: list[FileInfo] = filesystem.get_file_info(FileSelector(str(folder), allow_not_found=True))
+        found: list[FileInfo] = filesystem.get_file_info(selector)
     except OSError as failure:
         raise StorageError(f"cannot list {folder}", *_why(failure)) from failure
     return found

@@ -14,6 +14,8 @@ from pyarrow.fs import FileSystem, LocalFileSystem
 from raysys.errors import StorageError
 
 FILE = "journal.jsonl"
+_BUFFER = 1 << 20
+
 LOCK_PATIENCE_S = 30.0
 """How long to wait for a dying owner to let go of the journal."""
 
@@ -69,7 +71,7 @@ class LocalLog:
 
     def lines(self) -> Iterator[bytes]:
         """See `Log.lines`."""
-        return file_lines(LocalFileSystem(), self._path)
+        return file_lines(self._path, LocalFileSystem())
 
     def cut(self, size: int) -> None:
         """See `Log.cut`."""
@@ -97,16 +99,14 @@ class LocalLog:
         self._file.close()
 
 
-def file_lines(filesystem: FileSystem, path: Path) -> Iterator[bytes]:
-    """The lines of a journal in one file; none where there is no file. Raises StorageError."""
+def file_lines(path: Path, filesystem: FileSystem) -> Iterator[bytes]:
+    """The lines of a journal in one file. Raises StorageError when it cannot be read."""
     try:
-        with filesystem.open_input_file(str(path)) as stream:
-            for line in io.BufferedReader(stream):
+        with io.BufferedReader(filesystem.open_input_file(str(path)), _BUFFER) as file:
+            for line in file:
                 yield line
                 if not line.endswith(b"\n"):
                     return  # being written just now: another read would find the line's rest
-    except FileNotFoundError:
-        return
     except OSError as error:
         raise StorageError(f"cannot read the ledger {path}", str(error).partition("\n")[0]) from error
 

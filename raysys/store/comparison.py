@@ -115,7 +115,7 @@ def rows_of(runs: Iterable[tuple[RunLayout, Snapshot]]) -> list[Row]:
     groups: defaultdict[Any, dict[int, Entry]] = defaultdict(dict)
     for layout, snapshot in runs:
         for record in _finished(snapshot):
-            hidden = _hidden(snapshot)
+            hidden = hidden_by_teacher(snapshot)
             terms = {**record.config.options, **hidden, "student": record.config.student}
             entry = Entry(layout, snapshot.manifest.preset, terms, record)
             key = (*record.config.recipe, *hidden.items())
@@ -193,8 +193,8 @@ def _problem(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _hidden(snapshot: Snapshot) -> dict[str, Scalar]:
-    """What a run's teacher hid of its answers: it decides a trial, too, and is the same within a run."""
+def hidden_by_teacher(snapshot: Snapshot) -> dict[str, Scalar]:
+    """What a run's teacher hides of its answers: it decides a trial, too, and is the same within a run."""
     teacher = snapshot.manifest.space.get("teacher", {})
     return {f"teacher.{key}": teacher[key] for key in ("top_k", "decimals") if teacher.get(key) is not None}
 

@@ -2,20 +2,15 @@
 
 import os
 import re
-import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import urlsplit
 
 import pytest
 from dashboard_app import PAGES
 from edge_runs import RUNS, build, trial, write_run
-from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+from served import chromium, dashboard, settled, visit
 
 from raysys.figures.picture import find_chromium
 from raysys.store.layout import RunLayout
@@ -23,14 +18,9 @@ from raysys.store.writer import RunWriter
 
 pytestmark = pytest.mark.slow
 
-# Without a GPU, WebGL is drawn in software.
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-
 HARMLESS = re.compile(r"GPU stall due to ReadPixels|Canvas2D: Multiple readback operations")
 # Streamlit asks below a page's own address first.
 DEEP_LINK = re.compile(r"/[a-z]+/_stcore/(health|host-config)$")
-
-LONGEST = 12_000
 
 
 @pytest.fixture(scope="module")
@@ -43,49 +33,19 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The dashboard over the storage."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, "-m", "raysys", "dashboard", str(storage), "--port", port, "--no-browser"]
-    log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("w") as stream, subprocess.Popen(command, stdout=stream, stderr=stream) as server:
-        try:
-            wait_until_up(f"http://127.0.0.1:{port}/_stcore/health", server, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-
-
-def wait_until_up(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    while server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=1) as answer:
-                answer.read()
-                return
-        except (URLError, TimeoutError):
-            try:
-                server.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                continue
-    pytest.fail(f"the dashboard ended: {log.read_text()}")
+def address(storage: Path) -> Iterator[str]:
+    with dashboard(storage) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def context() -> Iterator[BrowserContext]:
-    """A browser, which keeps the scripts that it has loaded."""
-    chromium = find_chromium()
-    if chromium is None:
+    path = find_chromium()
+    if path is None:
         reason = "no Chromium: `make browser` installs it, or set RAYSYS_CHROMIUM"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    expect.set_options(timeout=LONGEST)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        context = browser.new_context(viewport={"width": 1280, "height": 1000})
-        context.set_default_timeout(LONGEST)
+    with chromium(path) as context:
         yield context
-        browser.close()
 
 
 @pytest.fixture
@@ -110,19 +70,6 @@ def is_problem(message) -> bool:
 def is_foreign(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1"
-
-
-def settled(page: Page) -> None:
-    """Wait until the page is drawn."""
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-    expect(page.locator("[data-stale=true]")).to_have_count(0)
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
-
-
-def visit(page: Page, url: str) -> None:
-    page.goto(url)
-    expect(page.get_by_role("heading").first).to_be_visible()
-    settled(page)
 
 
 def chart(page: Page, key: str) -> Locator:

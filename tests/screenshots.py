@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from urllib.parse import urlencode
 
+from chromium import launched, settled, visit
 from PIL import Image
 from playwright.sync_api import Page
-from served import chromium, dashboard, settled, visit
+from served import served
 
 from raysys.figures.picture import find_chromium
 from raysys.store.points import points_table, run_front
@@ -38,13 +39,15 @@ def main() -> int:
     seeds = [one for one in sorted(runs) if runs[one].manifest.space_digest == run.manifest.space_digest]
     best = points_table(run, run_front(run), "final")["uid"][int(run_front(run).members[-1])].as_py()
     query = {"run": name, "vs": [one for one in seeds if one != name], "trial": best}
-    with dashboard(args.storage) as address, chromium(browser) as context:
+    log = args.output / "server.log"
+    with served(args.storage, log=log) as address, launched(browser) as context:
         for title in PAGES:
             page = context.new_page()
             path = "" if title == "overview" else title
             visit(page, f"{address}/{path}?{urlencode(query, doseq=True)}")
             (args.output / f"{title}.png").write_bytes(picture(page))
             page.close()
+    log.unlink()
     return 0
 
 

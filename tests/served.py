@@ -1,80 +1,51 @@
-"""The dashboard as the real command serves it, and a headless Chromium to look at it."""
+"""`raysys dashboard` as a process, shared by the tests that ask it."""
 
+import os
 import socket
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+import pytest
 
-# Without a GPU, WebGL is drawn in software.
-_FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
-def dashboard(storage: Path) -> Iterator[str]:
-    """The dashboard over a storage; its address."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, "-m", "raysys", "dashboard", str(storage), "--port", port, "--no-browser"]
+def served(storage: Path, *options: str, log: Path) -> Iterator[str]:
+    """The address of the dashboard over a storage, until the context ends; what it says is in `log`."""
+    port = free_port()
+    command = [sys.executable, "-m", "raysys", "dashboard", str(storage), "--port", str(port), "--no-browser"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with (
-        tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(command, stdout=log, stderr=log) as server,
+        log.open("w") as stream,
+        subprocess.Popen([*command, *options], stdout=stream, stderr=stream, env=environment) as server,
     ):
         try:
-            _wait_until_up(f"http://127.0.0.1:{port}/_stcore/health", server)
-            if server.poll() is not None:
-                log.seek(0)
-                raise RuntimeError(f"the dashboard ended: {log.read()}")
+            _wait_until_up(f"http://127.0.0.1:{port}/_stcore/health", server, log)
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
 
 
-def _wait_until_up(url: str, server: "subprocess.Popen[bytes]") -> None:
+def _wait_until_up(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
     while server.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=1) as answer:
-                answer.read()
+            with urllib.request.urlopen(url, timeout=1):
                 return
+        except HTTPError:
+            return  # it answers, though not without a token
         except (URLError, TimeoutError):
             try:
                 server.wait(timeout=0.2)
             except subprocess.TimeoutExpired:
                 continue
-
-
-@contextmanager
-def chromium(path: str, timeout: float = 60) -> Iterator[BrowserContext]:
-    """A browser, which keeps the scripts that it loaded; it waits at most so many seconds for a thing."""
-    expect.set_options(timeout=1000 * timeout)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
-        context = browser.new_context(viewport={"width": 1280, "height": 1000})
-        context.set_default_timeout(1000 * timeout)
-        yield context
-        browser.close()
-
-
-def visit(page: Page, url: str) -> None:
-    """Open an address and wait until its page is drawn."""
-    page.goto(url)
-    expect(page.get_by_role("heading").first).to_be_visible()
-    settled(page)
-
-
-def settled(page: Page) -> None:
-    """Wait until the page is drawn."""
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-    expect(page.locator("[data-stale=true]")).to_have_count(0)
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
-    unfinished = (
-        "[...document.querySelectorAll('.stPlotlyChart')].some(one => !one.querySelector('.main-svg'))"
-    )
-    page.wait_for_function(f"!{unfinished}")
+    pytest.fail(f"the dashboard ended: {log.read_text()}")

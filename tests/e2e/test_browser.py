@@ -7,10 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from chromium import launched, settled, visit
 from dashboard_app import PAGES
 from edge_runs import RUNS, build, trial, write_run
 from playwright.sync_api import BrowserContext, Locator, Page, expect
-from served import chromium, dashboard, settled, visit
+from served import served
 
 from raysys.figures.picture import find_chromium
 from raysys.store.layout import RunLayout
@@ -33,8 +34,8 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(storage: Path) -> Iterator[str]:
-    with dashboard(storage) as address:
+def address(storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(storage, log=tmp_path_factory.mktemp("server") / "log") as address:
         yield address
 
 
@@ -44,7 +45,7 @@ def context() -> Iterator[BrowserContext]:
     if path is None:
         reason = "no Chromium: `make browser` installs it, or set RAYSYS_CHROMIUM"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with chromium(path) as context:
+    with launched(path) as context:
         yield context
 
 

@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import streamlit as st
 
 from dashboard.door import door
+from raysys.errors import StorageError, UnreachableError
 from raysys.store.layout import RunLayout, open_storage
 from raysys.store.reader import Snapshot, last_change, read_run
 from raysys.store.runs import latest_layouts
@@ -34,6 +35,14 @@ def frozen(layout: RunLayout) -> Snapshot:
     if layout.location not in stamps:
         stamps[layout.location] = last_change(layout)
     return _read(layout.location, stamps[layout.location], layout)
+
+
+def has_news(layout: RunLayout) -> bool:
+    """True when the run changed after this session's snapshot; False while the storage is away."""
+    try:
+        return last_change(layout) > _stamps()[layout.location]
+    except (StorageError, UnreachableError):
+        return False
 
 
 def refresh(layout: RunLayout) -> None:

@@ -14,8 +14,8 @@ from raysys.records import TrialStatus
 from raysys.store.driver import Driver, read_driver
 from raysys.store.headline import Pace, pace
 from raysys.store.health import Condition, condition
-from raysys.store.manifest import RunState, read_manifest
-from raysys.store.reader import Snapshot, last_change, latest_trials, trials_of
+from raysys.store.manifest import RunState
+from raysys.store.reader import Snapshot, last_change, read_without_reports
 
 _POLL_SECONDS = 5
 
@@ -60,8 +60,7 @@ def now(view: frame.View) -> Now:
     if (kept := st.session_state.get("now")) is None or kept[0] != key:
         run = shown
         if stamp != shown.updated:
-            trials = latest_trials(trials_of(layout).read().table)
-            run = replace(shown, manifest=read_manifest(layout), trials=trials, updated=stamp)
+            run = replace(read_without_reports(layout), reports=shown.reports)
         before, after = _ended(shown), _ended(run)
         new = len(after) - pc.sum(pc.is_in(after, before), min_count=0).as_py()
         kept = st.session_state["now"] = key, Now(run, _words(run), pace(run), new, run is not shown)

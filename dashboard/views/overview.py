@@ -126,9 +126,11 @@ def _finding(finding: Finding) -> None:
 
 def _front(view: frame.View) -> None:
     limits = view.limits
-    figure = cached(front_figure, view.run, view.kind, limits.queries, limits.score)
+    figure = cached(
+        front_figure, view.run, view.kind, limits.queries, limits.score, max_seconds=limits.seconds
+    )
     if any(len(trace.x) for trace in figure.data):
-        alt = cached(front_alt, view.run, view.kind)
+        alt = cached(front_alt, view.run, view.kind, limits.queries, limits.score, limits.seconds)
         chart(figure, "overview-front-chart", alt, height=_HEIGHT)
         st.page_link("views/tradeoff.py", label="Look closer: Trade-off", icon=":material/arrow_forward:")
     else:

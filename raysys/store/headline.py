@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raysys.records import TrialStatus
-from raysys.store.points import Kind, floats, front_within, run_history
+from raysys.store.points import Kind, floats, front_within, run_front, run_history
 from raysys.store.reader import Snapshot
 
 _ENDED = tuple(status.value for status in TrialStatus if status.ended)
@@ -39,7 +39,7 @@ def headline(
     max_seconds: float | None = None,
 ) -> Headline:
     """The numbers of a run, its front within the limits. `hours` of work of all trials together."""
-    front = front_within(snapshot, kind, max_queries, min_score, max_seconds)
+    front = front_within(snapshot, run_front(snapshot, kind), kind, max_queries, min_score, max_seconds)
     volumes, counts = run_history(snapshot).hypervolume, snapshot.counts()
     recent = -(-len(volumes) // 10)
     return Headline(

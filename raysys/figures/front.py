@@ -104,6 +104,7 @@ def front_figure(
         margin={"l": 70, "r": 20, "t": 40, "b": 60},
         hovermode="closest",
     )
+    fit(figure)
     shade_limits(figure, max_queries, min_accuracy)
     return figure
 
@@ -138,20 +139,22 @@ LOG_QUERIES: dict[str, Any] = {
 """An axis of queries."""
 
 
-def shade_limits(figure: go.Figure, max_queries: float | None, min_score: float | None) -> None:
-    """Draw limits on x (queries, on a log axis) and y (score) as lines, and shade what is beyond them.
-
-    The axes are fitted to the points first, as a shade would otherwise widen them.
-    """
-    if max_queries is None and min_score is None:
-        return
+def fit(figure: go.Figure) -> None:
+    """End both axes, x on a log scale, where the points do."""
     (low, high), (bottom, top) = extent(figure)
     figure.update_layout(xaxis={"range": np.log10([low, high]).tolist()}, yaxis={"range": [bottom, top]})
+
+
+def shade_limits(figure: go.Figure, max_queries: float | None, min_score: float | None) -> None:
+    """Draw limits on x (queries) and y (score) as lines, and shade what is beyond them.
+
+    The axes must have been fitted, as a shade would otherwise widen them.
+    """
     line, shade = {"dash": "dash", "width": 1, "color": GREY}, {"line": {"width": 0}, "layer": "below"}
     shade |= {"fillcolor": GREY, "opacity": 0.15}
     if max_queries is not None:
         figure.add_vline(x=max_queries, line=line)
-        figure.add_vrect(x0=max_queries, x1=max(max_queries, high) * 1000, **shade)
+        figure.add_vrect(x0=max_queries, x1=1e15, **shade)
     if min_score is not None:
         figure.add_hline(y=min_score, line=line)
         figure.add_hrect(y0=-1, y1=min_score, **shade)
@@ -264,7 +267,7 @@ def _pinned(snapshot: Snapshot, whole: Front, kind: Kind, pins: Sequence[str]) -
     trace = _markers(snapshot, points_table(snapshot, whole, kind, at), name, marker)
     labels = [", ".join(uid for uid, of in zip(found, place, strict=True) if of == one) for one in range(len(at))]
     places = [("top center", "bottom center")[number % 2] for number in range(len(at))]
-    return trace.update(mode="markers+text", text=labels, textposition=places)
+    return trace.update(mode="markers+text", text=labels, textposition=places, cliponaxis=False)
 
 
 def _markers(

@@ -53,10 +53,11 @@ def read_bytes(filesystem: FileSystem, path: Path) -> bytes | None:
         raise StorageError(f"cannot read {path}", *_why(failure)) from failure
 
 
-def list_folder(filesystem: FileSystem, folder: Path) -> list[FileInfo]:
+def list_folder(filesystem: FileSystem, folder: Path, recursive: bool = False) -> list[FileInfo]:
     """What lies in the folder, nothing where there is none. Raises StorageError when it cannot be listed."""
+    selector = FileSelector(str(folder), allow_not_found=True, recursive=recursive)
     try:
-        found: list[FileInfo] = filesystem.get_file_info(FileSelector(str(folder), allow_not_found=True))
+        found: list[FileInfo] = filesystem.get_file_info(selector)
     except OSError as failure:
         raise StorageError(f"cannot list {folder}", *_why(failure)) from failure
     return found
@@ -85,7 +86,14 @@ def _why(failure: OSError) -> tuple[str, str]:
     why = str(failure).partition("\n")[0]
     if "ACCESS_DENIED" in why or "AWS Error ACCESS" in why:
         return why, "credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_PROFILE, a role"
+    if isinstance(failure, PermissionError):
+        return why, "it must be a plain file in the storage that you may read"
     return why, "try again when it can be reached; nothing was changed"
+
+
+def is_local(filesystem: FileSystem) -> bool:
+    """True for the local filesystem, also through a handler in Python that has its name."""
+    return filesystem.type_name in ("local", "py::local")
 
 
 def is_object_store(filesystem: FileSystem) -> bool:

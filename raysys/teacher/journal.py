@@ -16,16 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pyarrow.fs import FileSystem, LocalFileSystem
+from pyarrow.fs import FileSystem, FileType, LocalFileSystem
 
 from raysys.errors import CorruptRunError
+from raysys.files import file_info
 from raysys.oracle import Response
 from raysys.records import Account
 from raysys.teacher.ledger import Charge, Ledger, RequestKey
 from raysys.teacher.log import FILE, LocalLog, Log, file_lines, storage_error
-from raysys.teacher.segment_log import SegmentLog, segment_lines
+from raysys.teacher.segment_log import SegmentLog, has_writers, segment_lines
 
 Event = dict[str, Any]
+"""What one line says; `time` (seconds since 1970) is when."""
+
+_LEFT_OUT = Response(np.empty(0, np.int64))
 
 
 class Journal:
@@ -83,8 +87,18 @@ class Journal:
 
 
 def open_journal(folder: Path, filesystem: FileSystem | None = None) -> Journal:
-    """The journal of a run whose ledger is in `folder`, for the one writer. Raises StorageError."""
+    """The journal of a run whose ledger is in `folder`, for the one writer.
+
+    Raises StorageError, and CorruptRunError in a local copy of an object store: a new file would begin an
+    empty ledger beside the one that is read.
+    """
     if filesystem is None or isinstance(filesystem, LocalFileSystem):
+        if has_writers(LocalFileSystem(), folder):
+            raise CorruptRunError(
+                f"the ledger in {folder} was kept on an object store",
+                "this is a copy, which can be looked at only: two runs would pay for the same queries",
+                "resume the run where it was",
+            )
         return Journal(LocalLog(folder))
     try:
         return Journal(SegmentLog(filesystem, folder))
@@ -93,22 +107,45 @@ def open_journal(folder: Path, filesystem: FileSystem | None = None) -> Journal:
 
 
 def read_ledger(folder: Path, filesystem: FileSystem | None = None) -> Ledger:
-    """The ledger as the journal in `folder` tells it, also while it is being written."""
-    local = filesystem is None or isinstance(filesystem, LocalFileSystem)
-    lines = file_lines(folder / FILE) if local else segment_lines(filesystem, folder)
+    """The ledger as the journal in `folder` tells it, also while it is being written.
+
+    Raises CorruptRunError, StorageError.
+    """
     ledger = Ledger()
-    for event, _ in _events(lines, str(folder)):
+    for event in read_events(folder, filesystem):
         apply(ledger, event)
     return ledger
 
 
 def read_accounts(folder: Path, filesystem: FileSystem | None = None) -> dict[str, Account]:
     """The accounts of the journal in `folder`; none where nothing was asked yet."""
-    return read_ledger(folder, filesystem).accounts()
+    ledger = Ledger()
+    for event in read_events(folder, filesystem):
+        apply(ledger, event, answers=False)
+    return ledger.accounts()
 
 
-def apply(ledger: Ledger, event: Event) -> None:
-    """Apply one event to the ledger. Raises CorruptRunError for one that this raysys does not know."""
+def read_events(folder: Path, filesystem: FileSystem | None = None) -> Iterator[Event]:
+    """Each event of the journal in `folder`, oldest first; none where there is no journal.
+
+    Whether it is one file or segments is told by what is there: so any filesystem will do, also one around
+    another. Raises CorruptRunError, StorageError.
+    """
+    filesystem = filesystem or LocalFileSystem()
+    path = folder / FILE
+    there = (
+        file_info(filesystem, path).type is not FileType.NotFound
+    )  # what may not be read is no empty ledger
+    one_file = there and not has_writers(filesystem, folder)
+    lines = file_lines(path, filesystem) if one_file else segment_lines(filesystem, folder)
+    return (event for event, _ in _events(lines, str(folder)))
+
+
+def apply(ledger: Ledger, event: Event, answers: bool = True) -> None:
+    """Apply one event to the ledger; without `answers` they are left out, for who only counts.
+
+    Raises CorruptRunError for an event that this raysys does not know.
+    """
     match event:
         case {"open": uid, "budget": budget, "epoch": epoch}:
             if epoch >= ledger.next_epoch(uid, budget):  # an append that failed may have left its line
@@ -120,7 +157,7 @@ def apply(ledger: Ledger, event: Event) -> None:
                 ledger.replay_sent(uid, sequence, images)
         case {"charges": charges}:
             for charge in charges:
-                ledger.replay_charge(_charge(charge))
+                ledger.replay_charge(_charge(charge, answers))
         case {"counted": executed}:
             if ledger.can_count(executed):
                 ledger.count(executed)
@@ -167,7 +204,7 @@ def _decode(line: bytes) -> Event | None:
     body = rest[:-1]
     if checksum != b"%08x" % zlib.crc32(body):
         return None
-    event: Event = json.loads(body)
+    event: Event = json.loads(body.decode())
     return event
 
 
@@ -185,8 +222,10 @@ def _charge_event(charge: Charge) -> Event:
     return event
 
 
-def _charge(event: Event) -> Charge:
+def _charge(event: Event, answers: bool) -> Charge:
     key = RequestKey(event["uid"], event["sequence"], event["digest"], event["images"])
+    if not answers:
+        return Charge(key, _LEFT_OUT)
     labels = np.frombuffer(base64.b64decode(event["labels"]), np.uint16).astype(np.int64)
     probabilities = None
     if "probabilities" in event:

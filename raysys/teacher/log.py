@@ -2,15 +2,20 @@
 
 import contextlib
 import fcntl
+import io
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from pyarrow.fs import FileSystem, LocalFileSystem
+
 from raysys.errors import StorageError
 
 FILE = "journal.jsonl"
+_BUFFER = 1 << 20
+
 LOCK_PATIENCE_S = 30.0
 """How long to wait for a dying owner to let go of the journal."""
 
@@ -66,7 +71,7 @@ class LocalLog:
 
     def lines(self) -> Iterator[bytes]:
         """See `Log.lines`."""
-        return file_lines(self._path)
+        return file_lines(self._path, LocalFileSystem())
 
     def cut(self, size: int) -> None:
         """See `Log.cut`."""
@@ -94,15 +99,16 @@ class LocalLog:
         self._file.close()
 
 
-def file_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a local journal; none where there is no file."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            yield line
-            if not line.endswith(b"\n"):
-                return  # being written just now: another read would find the line's rest
+def file_lines(path: Path, filesystem: FileSystem) -> Iterator[bytes]:
+    """The lines of a journal in one file. Raises StorageError when it cannot be read."""
+    try:
+        with io.BufferedReader(filesystem.open_input_file(str(path)), _BUFFER) as file:
+            for line in file:
+                yield line
+                if not line.endswith(b"\n"):
+                    return  # being written just now: another read would find the line's rest
+    except OSError as error:
+        raise StorageError(f"cannot read the ledger {path}", str(error).partition("\n")[0]) from error
 
 
 def storage_error(name: str, error: OSError) -> StorageError:

@@ -26,10 +26,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from pyarrow.fs import FileSelector, FileSystem
+from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from raysys.errors import CorruptRunError, StorageError
-from raysys.files import read_bytes, write_atomic
+from raysys.files import file_info, read_bytes, write_atomic
 
 CHUNK = 100
 """Lines that are kept once more as one object."""
@@ -37,6 +37,7 @@ READERS = 16
 """Objects that are read at once."""
 _LISTINGS = 10
 """How often a reader looks again where objects went away under it: each time, a writer took over."""
+_WRITERS = "writers"
 _WRITER = re.compile(r"\d{6}-[0-9a-f]{8}")
 _BASE = "base.jsonl"
 _OWNER = "owner"
@@ -60,7 +61,7 @@ class SegmentLog:
         self._chunk: list[bytes] = []
         self._next = 0
         self._refusal: Exception | None = OSError("it must be read before it is written")
-        self._send(folder / "writers" / self._writer, b"\n")
+        self._send(folder / _WRITERS / self._writer, b"\n")
 
     def lines(self) -> Iterator[bytes]:
         """See `Log.lines`."""
@@ -117,7 +118,7 @@ class SegmentLog:
             )
 
     def _writers(self) -> list[str]:
-        folder = FileSelector(str(self._folder / "writers"), allow_not_found=True)
+        folder = FileSelector(str(self._folder / _WRITERS), allow_not_found=True)
         infos = self._filesystem.get_file_info(folder)
         return [info.base_name for info in infos if _WRITER.fullmatch(info.base_name)]
 
@@ -125,7 +126,12 @@ class SegmentLog:
         with suppress(FileNotFoundError):
             self._filesystem.delete_dir(str(self._folder / writer))
         with suppress(FileNotFoundError):
-            self._filesystem.delete_file(str(self._folder / "writers" / writer))
+            self._filesystem.delete_file(str(self._folder / _WRITERS / writer))
+
+
+def has_writers(filesystem: FileSystem, folder: Path) -> bool:
+    """True where somebody opened a journal in segments: that is written first. Raises StorageError."""
+    return file_info(filesystem, folder / _WRITERS).type is FileType.Directory
 
 
 def segment_lines(filesystem: FileSystem, folder: Path) -> Iterator[bytes]:

@@ -43,7 +43,9 @@ def main() -> None:
         )
         return
     alt = cached_all(budget_words, runs, view.kind)
-    chart(cached_all(budget_chart, runs, view.kind, view.limits.queries, view.limits.score), "budget-chart", alt)
+    chart(
+        cached_all(budget_chart, runs, view.kind, view.limits.queries, view.limits.score), "budget-chart", alt
+    )
     _seeds(found)
     _needed(runs, view.kind, text(view.run.manifest.score))
     _tables(runs, view.kind, found)
@@ -80,8 +82,12 @@ def budget_rows(runs: tuple[Snapshot, ...], kind: Kind) -> tuple[pa.Table, pa.Ta
 def _seeds(found: list[Curve]) -> None:
     """Of how many seeds each curve is, and why there is no band."""
     medians = [one for one in found if one.banded]
+    if medians:
+        st.caption(
+            "The line is what at least half of the seeds attain; the band is between what 75 % and 25 % of "
+            "them do, which of 3 seeds are the worst and the best."
+        )
     for one in medians:
-        st.caption("The line is what at least half of the seeds attain, the band what 25 to 75 % of them do:")
         st.text(f"{one.name}: {len(one.runs)} seeds ({', '.join(run.name for run in one.runs)})")
     if len(medians) < len(found):
         st.caption(
@@ -103,7 +109,9 @@ def _needed(runs: tuple[Snapshot, ...], kind: Kind, words: str) -> None:
         "needed-table",
         f"The cheapest budget that attains {wanted:g} % {words}, for {rows.num_rows} searches or runs.",
         column_config={
-            "attained": st.column_config.NumberColumn("attained by", help="so many of the seeds, at any budget"),
+            "attained": st.column_config.NumberColumn(
+                "attained by", help="so many of the seeds, at any budget"
+            ),
             "queries": st.column_config.NumberColumn("queries needed ↓", format="localized"),
             "cost": _USD,
         },

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterable
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -106,9 +107,7 @@ def _look(view: View) -> Look:
     line = st.container(horizontal=True, vertical_alignment="bottom")
     shown = line.selectbox("Points", list(_SHARES), key="points", bind="query-params", width=150)
     parameters = varying_parameters(view.run)
-    colour = line.selectbox(
-        "Colour by", ["none", *parameters], key="colour", bind="query-params", width=220
-    )
+    colour = line.selectbox("Colour by", ["none", *parameters], key="colour", bind="query-params", width=220)
     robust = line.toggle("Robust range", key="robust", bind="query-params")
     margins = line.toggle("Histograms", key="histograms", bind="query-params")
     linear = line.toggle("Linear queries", key="linear", bind="query-params")
@@ -196,7 +195,7 @@ def _student(
     st.code("\n".join(commands), language="bash", wrap_lines=True)
     if view.kind == "anytime":
         st.caption("This is a moment of the trial: repeated, it goes on to its end.")
-    height = _CONFIG_HEIGHT if len(config) > _CONFIG_LINES else "content"
+    height: int | Literal["content"] = _CONFIG_HEIGHT if len(config) > _CONFIG_LINES else "content"
     st.code(shown.rstrip(), language=form.lower(), height=height)
 
 

@@ -84,9 +84,11 @@ def budget_alt(found: Sequence[Curve]) -> str:
         at = steps(one.fronts)
         reached = one.attained(at)
         known = np.flatnonzero(np.isfinite(reached))
-        ends = [f"{reached[place]:.1%} for {at[place]:,.0f} queries" for place in known[[0, -1]]] if len(
-            known
-        ) else ["no student"]
+        ends = (
+            [f"{reached[place]:.1%} for {at[place]:,.0f} queries" for place in known[[0, -1]]]
+            if len(known)
+            else ["no student"]
+        )
         told.append(f"{_name(one)}: {' to '.join(dict.fromkeys(ends))}")
     return "Best score attained within a budget of queries. " + "; ".join(told) + "."
 

@@ -239,7 +239,9 @@ def _margins(figure: go.Figure, linear: bool) -> None:
     x, y = (np.concatenate([[], *(_finite(trace[axis]) for trace in traces)]) for axis in "xy")
     if not len(x):
         return
-    edges = np.linspace(0, x.max(), _BINS + 1) if linear else np.geomspace(x.min(), x.max() * 1.001, _BINS + 1)
+    edges = (
+        np.linspace(0, x.max(), _BINS + 1) if linear else np.geomspace(x.min(), x.max() * 1.001, _BINS + 1)
+    )
     line = {"color": GREY, "width": 1}
     common = {"mode": "lines", "line": line, "showlegend": False, "meta": "margin", "hoverinfo": "skip"}
     counts = np.histogram(x, edges)[0]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,7 @@ def compared_fronts(runs: Sequence[Snapshot]) -> tuple[tuple[Snapshot, ...], lis
 
 
 def curves(runs: Sequence[Snapshot], kind: Kind = "final") -> list[Curve]:
-    """A curve for each search that has enough of these runs, which must be comparable, and else for each run."""
+    """A curve for each search with enough of these runs, which must be comparable, else for each run."""
     found = []
     for group in by_search(runs):
         fronts = [run_front(one, kind) for one in group]
@@ -93,7 +94,7 @@ def unit(at: Sequence[int]) -> int:
 
 
 def gains(scores: Floats, at: Sequence[int]) -> Floats:
-    """Percentage points (budgets,) that `unit` more queries buy between each budget and the next; last NaN."""
+    """Percentage points (budgets,) that `unit` more queries buy up to the next budget; the last is NaN."""
     grown = np.append(np.diff(scores), np.nan)
     return np.asarray(100 * grown / np.append(np.diff(at), 1) * unit(at), dtype=np.float64)
 
@@ -104,29 +105,11 @@ def budget_table(found: Sequence[Curve], kind: Kind = "final") -> pa.Table:
     Columns `budget`, `run`, `seed`, `uid`, `score`, `score_std` (over the student's seeds), `queries` (its
     own), `cost` (USD) where some run has a price, and `gain` (see `gains`).
     """
-    at, rows = budgets(found), []
-    for run, front in ((run, front) for one in found for run, front in zip(one.runs, one.fronts, strict=True)):
-        bought = [best_within(front, budget) for budget in at]
-        members = np.array(sorted({one for one in bought if one is not None}), dtype=np.int64)
-        table = points_table(run, front, kind, members)
-        score = run.manifest.score
-        own = {
-            "uid": table["uid"].to_pylist(),
-            "score": floats(table, score).tolist(),
-            "score_std": _known(floats(table, f"{score}_std")),
-            "queries": floats(table, "queries").tolist(),
-        }
-        places = {int(member): place for place, member in enumerate(members)}
-        for budget, member, gain in zip(
-            at, bought, _known(gains(attained([front], at, 1), at)), strict=True
-        ):
-            student = {} if member is None else {name: own[name][places[member]] for name in own}
-            price = run.manifest.price
-            cost = price * student["queries"] if student and price else None
-            rows.append(
-                {"budget": budget, "run": run.name, "seed": run.manifest.seed, "gain": gain, "cost": cost}
-                | student
-            )
+    at = budgets(found)
+    rows: list[dict[str, Any]] = []
+    for one in found:
+        for run, front in zip(one.runs, one.fronts, strict=True):
+            rows += _run_rows(run, front, kind, at)
     table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["budget"]), schema=_BUDGETS)
     return table if any(one.manifest.price for curve in found for one in curve.runs) else table.drop("cost")
 
@@ -137,7 +120,8 @@ def attainment_table(found: Sequence[Curve]) -> pa.Table:
     Columns `budget`, `search`, `seeds`, `attained` (how many of them have a student within the budget),
     `lower` (what 75 % of the seeds attain), `median`, `upper` (25 %) and `gain` of the median.
     """
-    at, rows = budgets(found), []
+    at = budgets(found)
+    rows: list[dict[str, Any]] = []
     for one in (one for one in found if one.banded):
         levels = {name: one.attained(at, share) for name, share in _LEVELS.items()}
         gain = _known(gains(levels["median"], at))
@@ -210,6 +194,31 @@ _NEEDED = pa.schema(
         "cost": pa.float64(),
     }
 )
+
+
+def _run_rows(run: Snapshot, front: Front, kind: Kind, at: Sequence[int]) -> list[dict[str, Any]]:
+    """The rows of one run."""
+    bought = [best_within(front, budget) for budget in at]
+    members = np.array(sorted({one for one in bought if one is not None}), dtype=np.int64)
+    students = points_table(run, front, kind, members)
+    score, price = run.manifest.score, run.manifest.price
+    told = {
+        member: {
+            "uid": student["uid"],
+            "score": student[score],
+            "score_std": spread,
+            "queries": student["queries"],
+            "cost": price * student["queries"] if price else None,
+        }
+        for member, student, spread in zip(
+            members.tolist(), students.to_pylist(), _known(floats(students, f"{score}_std")), strict=True
+        )
+    }
+    more = _known(gains(attained([front], at, 1), at))
+    return [
+        {"budget": budget, "run": run.name, "seed": run.manifest.seed, "gain": gain} | told.get(member, {})
+        for budget, member, gain in zip(at, bought, more, strict=True)
+    ]
 
 
 def _known(values: Floats) -> list[float | None]:

@@ -88,7 +88,7 @@ def positions(snapshot: Snapshot, front: Front, kind: Kind = "final") -> tuple[F
     """
     columns, goal = _objectives(snapshot, _rows(snapshot, kind)), snapshot.manifest.goal
     costs = goal.costs(front.points.values(goal, columns))
-    return front.points.mean(columns[goal.score]), np.isfinite(costs).all(axis=1)
+    return front.points.mean(columns[goal.score]), np.asarray(np.isfinite(costs).all(axis=1))
 
 
 def point_of(snapshot: Snapshot, front: Front, uid: str, kind: Kind = "final") -> int | None:

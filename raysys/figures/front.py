@@ -88,7 +88,8 @@ def front_figure(
         marker = {"symbol": "circle-open", "size": 9, "color": BLUE}
         points = points_table(snapshot, whole, kind, beyond)
         figure.add_trace(_markers(snapshot, points, "front beyond the limits", marker))
-    figure.add_traces(_front_lines(snapshot, front, kind))
+    if len(front.members):
+        figure.add_traces(_front_lines(snapshot, front, kind))
     if front.knee is not None and front.knee in front.members:
         marker = {"symbol": "diamond-open", "size": 17, "color": ORANGE, "line": {"width": 2.5}}
         points = points_table(snapshot, whole, kind, np.array([front.knee]))

@@ -95,8 +95,9 @@ def unit(at: Sequence[int]) -> int:
 
 def gains(scores: Floats, at: Sequence[int]) -> Floats:
     """Percentage points (budgets,) that `unit` more queries buy up to the next budget; the last is NaN."""
-    grown = np.append(np.diff(scores), np.nan)
-    return np.asarray(100 * grown / np.append(np.diff(at), 1) * unit(at), dtype=np.float64)
+    found = np.full(len(at), np.nan)
+    found[:-1] = 100 * np.diff(scores) / np.diff(at) * unit(at)
+    return found
 
 
 def budget_table(found: Sequence[Curve], kind: Kind = "final") -> pa.Table:

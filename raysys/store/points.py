@@ -88,7 +88,7 @@ def positions(snapshot: Snapshot, front: Front, kind: Kind = "final") -> tuple[F
     """
     columns, goal = _objectives(snapshot, _rows(snapshot, kind)), snapshot.manifest.goal
     costs = goal.costs(front.points.values(goal, columns))
-    return front.points.mean(columns[goal.score]), np.isfinite(costs).all(axis=1)
+    return front.points.mean(columns[goal.score]), np.asarray(np.isfinite(costs).all(axis=1))
 
 
 def point_of(snapshot: Snapshot, front: Front, uid: str, kind: Kind = "final") -> int | None:
@@ -101,6 +101,31 @@ def member_uids(snapshot: Snapshot, front: Front, kind: Kind = "final") -> list[
     """The trials of each member of a front, the one that names it first."""
     uids = _rows(snapshot, kind)["uid"]
     return [uids.take(front.points.rows(member)).to_pylist() for member in front.members]
+
+
+def front_table(snapshot: Snapshot, front: Front, kind: Kind = "final") -> pa.Table:
+    """The members of a front as a table, by rising queries: what `front_json` says of them, and parameters.
+
+    Columns `uid`, `seeds`, `queries`, `cost` (USD, where queries have a price), `score` and `test` (of what
+    ranks the students; shares) with `..._std` over the seeds, `seconds`, `knee`, and a `param.NAME` for each
+    parameter that differs between the trials.
+    """
+    score, price = snapshot.manifest.score, snapshot.manifest.price
+    table = points_table(snapshot, front, kind, front.members)
+    columns = {name: table[name] for name in ("uid", "seeds", "queries")}
+    if price:
+        columns["cost"] = pa.array(price * floats(table, "queries"))
+    for name, column in (("score", score), ("test", TESTED[score])):
+        for suffix in ("", "_std"):
+            known = column + suffix in table.column_names
+            values = floats(table, column + suffix) if known else np.full(table.num_rows, np.nan)
+            columns[name + suffix] = pa.array(values, mask=~np.isfinite(values))
+    columns |= {"seconds": table["seconds"], "knee": pa.array(front.members == front.knee, pa.bool_())}
+    trials = snapshot.trials
+    at = pc.index_in(table["uid"], trials["uid"])
+    for name in varying_parameters(snapshot):
+        columns[PARAMETER + name] = trials[PARAMETER + name].take(at)
+    return pa.table(columns)
 
 
 def front_json(snapshot: Snapshot, front: Front, kind: Kind = "final") -> dict[str, Any]:

@@ -88,8 +88,9 @@ def _controls(run: Snapshot) -> tuple[str, Reference]:
         required=True,
     )
     score = line[1].number_input(
-        "Reference score (%)", min_value=0.0, max_value=99.9, value=None, placeholder=f"{100 * own.accuracy:g}",
-        key="reference-score", bind="query-params", format="%g", help="Chance; empty: the run's own.",
+        "Reference score (%)", min_value=0.0, max_value=99.9, value=None, key="reference-score",
+        placeholder=f"{100 * own.accuracy:g}", bind="query-params", format="%g",
+        help="Chance; empty: the run's own.",
     )  # fmt: skip
     queries = line[2].number_input(
         "Reference queries", min_value=2, value=None, step=100, placeholder=f"{own.queries:,}",
@@ -206,29 +207,24 @@ def _stopping(run: Snapshot) -> None:
         return
     stopped = int(pc.sum(found["stopped"]).as_py())
     st.caption(
-        f"At each milestone a trial is compared with what those before it had there. {stopped:,} trials were"
-        f" stopped, which left {run.unspent:,} queries of their budgets unspent. It is too hard where those"
+        "At each milestone a trial is compared with what those before it had there. It is too hard where those"
         " that were stopped had nearly the score of those that went on."
+        f" Stopped trials: {stopped:,}; queries of their budgets that were not spent: {run.unspent:,}."
     )
-    left, right = st.columns(2)
-    with left:
-        chart(rungs_figure(found), "rungs-chart", rungs_alt(found))
-    with right:
-        percent = st.column_config.NumberColumn(format="percent")
-        table(
-            found.rename_columns(["queries", "reached", "went on", "stopped", "median on", "median stopped"]),
-            "rungs-table",
-            f"survival at {found.num_rows} milestones",
-            column_config={
-                "queries": st.column_config.NumberColumn(format="localized"),
-                "median on": percent,
-                "median stopped": percent,
-            },
-        )
-        score = run.manifest.score.replace("_", " ")
-        st.caption(
-            f"Medians are of the {score} at the milestone, of trials that went on and that were stopped."
-        )
+    chart(rungs_figure(found), "rungs-chart", rungs_alt(found), height=300)
+    percent = st.column_config.NumberColumn(format="percent")
+    score = run.manifest.score.replace("_", " ")
+    on, gone = f"median {score}, went on", f"median {score}, stopped"
+    table(
+        found.rename_columns(["queries", "reached", "went on", "stopped", on, gone]),
+        "rungs-table",
+        f"survival at {found.num_rows} milestones, with the median score at each",
+        column_config={
+            "queries": st.column_config.NumberColumn(format="localized"),
+            on: percent,
+            gone: percent,
+        },
+    )
 
 
 main()

@@ -76,7 +76,7 @@ def spread_figure(runs: Sequence[Snapshot], column: str, template: str | None = 
         yaxis={"title": "share of finished trials", "tickformat": ".0%", "range": [-0.02, 1.02]},
     )
     if column == "queries":
-        figure.update_xaxes(type="log", dtick="D2", tickformat=",", minorloglabels="complete")
+        figure.update_xaxes(type="log", dtick="D2", minorloglabels="complete")
     return figure
 
 

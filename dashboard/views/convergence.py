@@ -207,8 +207,8 @@ def _stopping(run: Snapshot) -> None:
         return
     stopped = int(pc.sum(found["stopped"]).as_py())
     st.caption(
-        "At each milestone a trial is compared with what those before it had there. It is too hard where those"
-        " that were stopped had nearly the score of those that went on."
+        "At each milestone a trial is compared with what those before it had there. It is too hard where"
+        " those that were stopped had nearly the score of those that went on."
         f" Stopped trials: {stopped:,}; queries of their budgets that were not spent: {run.unspent:,}."
     )
     chart(rungs_figure(found), "rungs-chart", rungs_alt(found), height=300)

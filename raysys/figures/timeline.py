@@ -94,8 +94,9 @@ def _shown(snapshot: Snapshot, spans: Sequence[Span] | None) -> Sequence[Span]:
 
 def _end_to_end(snapshot: Snapshot) -> list[Span]:
     trials = ended_trials(snapshot)
-    ends = np.nancumsum(floats(trials, "seconds"))
-    rows = zip(trials["uid"].to_pylist(), [0.0, *ends[:-1].tolist()], ends.tolist(), strict=True)
+    seconds = np.nan_to_num(floats(trials, "seconds"))
+    ends = np.cumsum(seconds)
+    rows = zip(trials["uid"].to_pylist(), (ends - seconds).tolist(), ends.tolist(), strict=True)
     return [Span(*row, closed=True) for row in rows]
 
 

@@ -1,5 +1,6 @@
 """Whether trials overfit, and when they could have ended."""
 
+import numpy as np
 import streamlit as st
 
 from dashboard import frame
@@ -12,9 +13,8 @@ from raysys.store.curves import NEAR, bands, curve_columns, plateaus
 from raysys.store.points import member_uids, run_front
 from raysys.store.reader import Snapshot
 
-_WINDOWS = {"off": 1, "3 reports": 3, "5 reports": 5, "9 reports": 9}
-_MOST_LINES = 24
-"""Trials of the front whose curves are drawn, from its cheap to its dear end."""
+_WINDOWS = {"off": 1, "of 3": 3, "of 5": 5, "of 9": 9}
+_MOST_LINES = 24  # trials of the front
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
         return
     x, y, window = _controls(view)
     front = cached(_front, view.run)
-    drawn = front[:_MOST_LINES]
+    drawn = tuple(front[place] for place in _evenly(len(front)))
     groups = (("pinned", view.pins), ("front", drawn))
     spread = cached(bands, view.run, x, y)
     if not spread.trials:
@@ -49,7 +49,7 @@ def _controls(view: View) -> tuple[str, str, int]:
         "Over", list(AXES), default="queries", key="curves-over", bind="query-params", required=True
     )
     smooth = line[2].segmented_control(
-        "Moving median of the lines",
+        "Moving median (reports)",
         list(_WINDOWS),
         default="off",
         key="smooth",
@@ -62,6 +62,12 @@ def _controls(view: View) -> tuple[str, str, int]:
 def _front(run: Snapshot) -> tuple[str, ...]:
     """The trials of the final front, each seed, by rising queries."""
     return tuple(uid for uids in member_uids(run, run_front(run)) for uid in uids)
+
+
+def _evenly(count: int) -> list[int]:
+    """At most so many places of `count`, with both ends."""
+    places = np.unique(np.linspace(0, count - 1, min(count, _MOST_LINES)).round().astype(int))
+    return [int(place) for place in places]
 
 
 def _counts(trials: int, excluded: int, drawn: int, front: int, pinned: int) -> str:

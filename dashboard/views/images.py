@@ -19,8 +19,7 @@ from raysys.store.pictures import answers_sheet, png, sheet_steps
 from raysys.store.reader import Snapshot
 from raysys.store.trial_list import FRONT, KNEE, trial_list
 
-_SHEETS, _ASKED = 6, 60
-"""Sheets, and images that were asked, on a page."""
+_SHEETS, _ASKED = 6, 60  # on a page
 
 
 def main() -> None:

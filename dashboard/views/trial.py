@@ -26,10 +26,8 @@ from raysys.store.trial_list import FRONT, KNEE, Standing, siblings, standing, t
 from raysys.teacher.charges import charges_table, ledger_size
 
 _SHOWN_SHEETS = 8
-_SMALL_FILE = 4_000_000
-"""Bytes of a file whose hash is told at once."""
-_SMALL_LEDGER = 8_000_000
-"""Bytes of a ledger that is read at once; a larger one at a click."""
+_SMALL_FILE = 4_000_000  # bytes; its hash is told at once
+_SMALL_LEDGER = 8_000_000  # bytes; it is read at once
 _MOST_NAMED = 6
 
 
@@ -89,7 +87,7 @@ def _record(run: Snapshot, uid: str) -> TrialRecord:
 def _headline(run: Snapshot, record: TrialRecord) -> None:
     """What it is and what it reached."""
     score, budget = run.manifest.score, record.config.options.get("query_budget")
-    tested = getattr(record, TESTED[score])
+    tested, config = getattr(record, TESTED[score]), record.config
     metrics = {
         "State": record.status.value,
         f"{_words(score).capitalize()} (val) ↑": _share(getattr(record, score)),
@@ -98,20 +96,21 @@ def _headline(run: Snapshot, record: TrialRecord) -> None:
         "Query budget": f"{budget:,}" if isinstance(budget, int) else None,
         "Cost (USD) ↓": f"{record.queries * run.manifest.price:,.2f}" if run.manifest.price else None,
         "Seconds ↓": f"{record.seconds:,.1f}",
-        "Seed": str(record.config.seed),
     }
     with st.container(horizontal=True):
         for label, value in metrics.items():
             if value is not None:
                 st.metric(label, value, width="content")
+    st.text(
+        f"Method {config.method}, {config.response} answers, student {config.student}, seed {config.seed}."
+    )
 
 
 def _standing(run: Snapshot, uid: str) -> None:
     """Where it stands among the others, with ways to them."""
     others = cached(siblings, run, uid)
     where = cached(standing, run, uid)
-    for line in _sentences(where, _words(run.manifest.score)):
-        st.text(line)
+    st.text(" ".join(_sentences(where, _words(run.manifest.score))))
     for label, uids in (("Other seeds of this recipe", others), ("Dominated by", where.dominated_by)):
         if uids:
             _links(label, uids)
@@ -166,7 +165,7 @@ def _parameters(run: Snapshot, uid: str) -> None:
                 format="percent",
                 help="from the front's median, as a share of the declared range, on its scale",
             ),
-            "range": st.column_config.TextColumn("declared range"),
+            "range": st.column_config.TextColumn("declared", help="the range or the choices of the space"),
             "n": st.column_config.NumberColumn(help="points of the front that have this parameter"),
         },
     )

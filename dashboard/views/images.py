@@ -46,7 +46,7 @@ def _shown_first(run: Snapshot) -> list[str]:
     """All uids: the knee's first, then the front's, each with sheets before those without."""
     layout = frame.current().layout
     have = {info.base_name for info in list_folder(layout.filesystem, layout.samples)}
-    trials = trial_list(run)
+    trials = cached(trial_list, run, "final")
     marks = dict(zip(trials["uid"].to_pylist(), trials["front"].to_pylist(), strict=True))
     rank = {KNEE: 0, FRONT: 1}
     return sorted(marks, key=lambda uid: (uid not in have, rank.get(marks[uid] or "", 2), uid))

@@ -96,7 +96,7 @@ def _pick(view: View, shown: pa.Table, start: int, total: int) -> list[str]:
     identity = zlib.crc32(repr((view.run.path, view.run.updated, uids)).encode())
     curves = cached(sparklines, view.run, tuple(uids))
     picked = table(
-        shown.add_column(shown.column_names.index("queries"), _CURVE, curves),
+        shown.add_column(shown.column_names.index("seconds"), _CURVE, curves),
         f"trials-{identity:08x}",
         f"Trials {start + 1:,} to {start + len(uids):,} of {total:,}, one a row; select rows to compare.",
         height=min(_MOST_HEIGHT, 37 + 35 * len(uids)),

@@ -28,11 +28,12 @@ def test_it_opens_at_the_knee_with_what_the_trial_reached(three, tmp_path, monke
     assert app.selectbox(key="trial").value == "u00001"
     shown = metrics(app)
     assert shown["State"] == "finished"
-    assert shown["Val accuracy (val) ↑"] == "95.00%"
+    assert shown["Val accuracy ↑"] == "95.00%"
     assert shown["Queries (images) ↓"] == "1,000"
     assert "seed 101" in texts(app)
     assert "Higher val accuracy than 50% of the other finished trials (n = 2)." in texts(app)
     assert "No finished trial dominates it; it dominates 0." in texts(app)
+    assert "Its recipe is on the final front: it is the knee." in texts(app)
 
 
 def test_an_unknown_trial_of_the_address_is_told_and_the_knee_shown(three, tmp_path, monkeypatch):
@@ -139,7 +140,7 @@ def test_errors_are_shown_whole_and_as_they_are(tmp_path, monkeypatch):
     build(tmp_path, "failed-only")
     app = open_page(monkeypatch, tmp_path, "trial")
     assert app.code[0].value == "ValueError: boom $x$\n  at line 3"
-    assert metrics(app)["Val accuracy (val) ↑"] == "none"
+    assert metrics(app)["Val accuracy ↑"] == "none"
     assert "It takes no part in the final front" in texts(app)
 
 

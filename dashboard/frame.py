@@ -4,17 +4,22 @@ All of it is in the address, so that a link shows the same view.
 """
 
 from dataclasses import dataclass, replace
+from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import snapshot
 from raysys.errors import RaysysError
 from raysys.fronts.objectives import QUERIES, SECONDS, TESTED, Objective
 from raysys.store.layout import RunLayout
+from raysys.store.manifest import read_manifest
 from raysys.store.points import Kind
 from raysys.store.reader import Snapshot
 
 MOST_COMPARED, MOST_PINNED = 8, 12
+
+_ALL, _SEARCHED = "all spaces", "as searched"
 
 _KINDS: dict[str, Kind] = {"finished trials": "final", "all reports": "anytime"}
 
@@ -36,7 +41,7 @@ class Limits:
 class View:
     """What the frame says. The snapshots have the objectives that were picked in it.
 
-    `pins`: uids of the picked run that follow from page to page.
+    `pins`: uids of the picked run that follow from page to page. `layouts`: all runs of the storage by name.
     """
 
     run: Snapshot
@@ -45,6 +50,7 @@ class View:
     kind: Kind
     limits: Limits
     pins: tuple[str, ...]
+    layouts: dict[str, RunLayout]
 
     @property
     def runs(self) -> tuple[Snapshot, ...]:
@@ -68,8 +74,9 @@ def head(title: str, decision: str) -> View:
 def sidebar(layouts: dict[str, RunLayout]) -> None:
     """Draw the controls; afterwards `current` knows what they say. Raises what reading a run raises."""
     side = st.sidebar
-    name = side.selectbox("Run", list(layouts), key="run", bind="query-params")
-    layout = layouts[name or next(iter(layouts))]
+    spaces = {name: _space(layout) for name, layout in layouts.items()}
+    layouts = _of_space(layouts, spaces)
+    layout = layouts[_picked(list(layouts))]
     others = side.multiselect(
         "Compare with",
         [other for other in layouts if other != layout.name],
@@ -77,25 +84,103 @@ def sidebar(layouts: dict[str, RunLayout]) -> None:
         bind="query-params",
         max_selections=MOST_COMPARED,
         placeholder="other runs",
+        help=f"At most {MOST_COMPARED} runs, drawn beside the picked one where a page compares.",
     )
     run = snapshot.frozen(layout)
+    limits = side.container(gap="small")
     kind = side.segmented_control(
-        "Front over", list(_KINDS), default="finished trials", key="front", bind="query-params", required=True
+        "Front over",
+        list(_KINDS),
+        default="finished trials",
+        key="front",
+        bind="query-params",
+        required=True,
+        help="Finished trials have a student to deploy. All reports: also what a trial had on its way.",
     )
-    objectives = _objectives(run)
-    limits = _limits(run)
-    uids = run.trials["uid"].to_pylist()
+    run = _by(run, _objectives(run))
     pins = side.multiselect(
-        "Pinned trials", uids, key="pin", bind="query-params", max_selections=MOST_PINNED, placeholder="none"
+        "Pinned trials",
+        run.trials["uid"].to_pylist(),
+        key="pin",
+        bind="query-params",
+        max_selections=MOST_PINNED,
+        placeholder="none",
+        help=f"At most {MOST_PINNED} trials of this run, which follow from page to page.",
     )
+    unreadable = [name for name, space in spaces.items() if space is None]
+    if unreadable:
+        side.text(f"Cannot be read: {', '.join(unreadable)}")
     st.session_state["view"] = View(
-        run=_by(run, objectives),
+        run=run,
         layout=layout,
-        others=tuple(_by(one, objectives) for one in _readable([layouts[other] for other in others])),
+        others=tuple(_by(one, run.manifest.objectives) for one in _readable([layouts[o] for o in others])),
         kind=_KINDS[kind or "finished trials"],
-        limits=limits,
+        limits=_limits(run, limits),
         pins=tuple(pins),
+        layouts=layouts,
     )
+
+
+def link() -> None:
+    """Draw the address of what is shown, to be copied; after the page, whose controls are in it, too."""
+    # The run is named even where an address that named another was mended.
+    query = {name: st.query_params.get_all(name) for name in st.query_params}
+    query["run"] = [current().layout.name]
+    with st.sidebar.popover("Copy link", icon=":material/link:", width="stretch"):
+        st.code(f"{st.context.url}?{urlencode(query, doseq=True)}", language=None, wrap_lines=True)
+
+
+def _of_space(layouts: dict[str, RunLayout], spaces: dict[str, str | None]) -> dict[str, RunLayout]:
+    """The runs of the picked space, where there are several."""
+    known = sorted({space for space in spaces.values() if space is not None})
+    if len(known) < 2:
+        return layouts
+    picked = st.sidebar.selectbox("Space", [_ALL, *known], key="space", bind="query-params")
+    return {name: layout for name, layout in layouts.items() if picked in (_ALL, spaces[name])}
+
+
+def _space(layout: RunLayout) -> str | None:
+    """Name of the space that a run searches; None where its manifest cannot be read."""
+    try:
+        return _named_space(layout.location, layout)
+    except RaysysError:
+        return None
+
+
+@st.cache_data(max_entries=10_000, show_spinner=False)
+def _named_space(location: str, _layout: RunLayout) -> str:
+    """A run keeps its space, so `location` is the key."""
+    del location
+    return str(read_manifest(_layout).space.get("name", ""))
+
+
+def _picked(names: list[str]) -> str:
+    """The picked run: what the address names, else the last changed."""
+    state = st.session_state
+    if state.get("run") not in names and st.query_params.get("run") not in names:
+        if "run" in state:
+            _leave(names[0])
+        else:  # not bound yet, so the address can be written
+            st.query_params["run"] = names[0]
+        state["run"] = names[0]
+    # Without a default, a selectbox always is in the address: a link keeps its run when another comes.
+    name: str | None = st.sidebar.selectbox(
+        "Run",
+        names,
+        index=None,
+        required=True,
+        key="run",
+        bind="query-params",
+        on_change=lambda: _leave(state["run"]),
+        label_visibility="collapsed",
+    )
+    return name or names[0]
+
+
+def _leave(name: str) -> None:
+    """Go to the run `name`, whose trials are others, and which is not compared with itself."""
+    st.session_state["pin"] = []
+    st.session_state["vs"] = [other for other in st.session_state.get("vs", []) if other != name]
 
 
 def _readable(layouts: list[RunLayout]) -> list[Snapshot]:
@@ -112,27 +197,27 @@ def _readable(layouts: list[RunLayout]) -> list[Snapshot]:
 
 def _objectives(run: Snapshot) -> tuple[Objective, ...]:
     """The run's own objectives, unless others are picked."""
+    own = run.manifest.objectives
     scores = [name for name in TESTED if run.trials[name].null_count < run.trials.num_rows]
-    own = run.manifest.score
-    names = [own, *(name for name in scores if name != own)]
-    thirds = ["none", SECONDS.name]
-    timed = any(one.name == SECONDS.name for one in run.manifest.objectives)
     with st.sidebar.expander("Objectives"):
         score = st.selectbox(
-            "Score (more is better)", names, key="score", bind="query-params", format_func=_words
-        )
-        third = st.selectbox(
-            "Third objective (less is better)",
-            thirds[::-1] if timed else thirds,
-            key="third",
+            "Score",
+            [_SEARCHED, *scores],
+            key="score",
             bind="query-params",
             format_func=_words,
+            help=f"What shall be high. This run searched for {_words(run.manifest.score)}.",
         )
-    return (
-        Objective(score or own, "maximize"),
-        QUERIES,
-        *([SECONDS] if third == SECONDS.name else []),
-    )
+        third = st.selectbox(
+            "Beside queries",
+            [_SEARCHED, "none", SECONDS.name],
+            key="third",
+            bind="query-params",
+            help=f"What else shall be low. It searched by {', '.join(_words(one.name) for one in own)}.",
+        )
+    timed = third == SECONDS.name or (third != "none" and SECONDS.name in {one.name for one in own})
+    name = run.manifest.score if score in (None, _SEARCHED) else score
+    return (Objective(name, "maximize"), QUERIES, *([SECONDS] if timed else []))
 
 
 def _by(run: Snapshot, objectives: tuple[Objective, ...]) -> Snapshot:
@@ -142,27 +227,29 @@ def _by(run: Snapshot, objectives: tuple[Objective, ...]) -> Snapshot:
     return replace(run, manifest=run.manifest.model_copy(update={"objectives": objectives}))
 
 
-def _limits(run: Snapshot) -> Limits:
+def _limits(run: Snapshot, into: DeltaGenerator) -> Limits:
     price = run.manifest.price
-    with st.sidebar.expander("Limits"):
-        queries = st.number_input(
-            "Most queries", min_value=1, value=None, step=100, key="max-queries", bind="query-params"
+    rows = (*into.columns(2), *into.columns(2))
+    queries = rows[0].number_input(
+        "Max queries", min_value=1, value=None, step=100, key="max-queries", bind="query-params",
+        help="Images that the teacher answers. Limits are lines in the charts, and filter the front.",
+    )  # fmt: skip
+    score = rows[1].number_input(
+        "Min score (%)", min_value=0.0, max_value=100.0, value=None, step=1.0, format="%g",
+        key="min-score", bind="query-params", help=f"The least {_words(run.manifest.score)} of a student.",
+    )  # fmt: skip
+    hours = rows[2].number_input(
+        "Max hours", min_value=0.0, value=None, format="%g", key="max-hours", bind="query-params",
+        help="Hours that one trial worked.",
+    )  # fmt: skip
+    cost = (
+        rows[3].number_input(
+            "Max cost ($)", min_value=0.0, value=None, format="%g", key="max-cost", bind="query-params",
+            help=f"USD for the queries of one trial, at {price:g} a query.",
         )
-        cost = (
-            st.number_input(
-                "Most cost (USD)", min_value=0.0, value=None, key="max-cost", bind="query-params", format="%g"
-            )
-            if price
-            else None
-        )
-        hours = st.number_input(
-            "Most hours of a trial", min_value=0.0, value=None, key="max-hours", bind="query-params",
-            format="%g",
-        )  # fmt: skip
-        score = st.number_input(
-            f"Least {_words(run.manifest.score)} (%)", min_value=0.0, max_value=100.0, value=None, step=1.0,
-            key="min-score", bind="query-params", format="%g",
-        )  # fmt: skip
+        if price
+        else None
+    )  # fmt: skip
     bounds = [queries, cost / price if cost is not None and price else None]
     return Limits(
         queries=min((float(bound) for bound in bounds if bound is not None), default=None),

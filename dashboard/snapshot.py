@@ -4,13 +4,15 @@ Nothing here changes until `refresh`: a chart whose data changes loses its zoom 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
 
+from dashboard.door import door
 from raysys.errors import StorageError, UnreachableError
-from raysys.store.layout import RunLayout
+from raysys.store.layout import RunLayout, open_storage
 from raysys.store.reader import Snapshot, last_change, read_run
 from raysys.store.runs import latest_layouts
 
@@ -19,8 +21,12 @@ R = TypeVar("R")
 
 
 def runs(storage: str) -> dict[str, RunLayout]:
-    """Name -> layout of the runs in a storage, the last changed first. Raises UsageError."""
-    return {layout.name: layout for layout in latest_layouts(storage)}
+    """Name -> layout of the runs in a storage, the last changed first; all are read through one door.
+
+    Raises UsageError, UnreachableError.
+    """
+    filesystem = door(*open_storage(storage))
+    return {layout.name: replace(layout, filesystem=filesystem) for layout in latest_layouts(storage)}
 
 
 def frozen(layout: RunLayout) -> Snapshot:

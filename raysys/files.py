@@ -86,7 +86,14 @@ def _why(failure: OSError) -> tuple[str, str]:
     why = str(failure).partition("\n")[0]
     if "ACCESS_DENIED" in why or "AWS Error ACCESS" in why:
         return why, "credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_PROFILE, a role"
+    if isinstance(failure, PermissionError):
+        return why, "it must be a plain file in the storage that you may read"
     return why, "try again when it can be reached; nothing was changed"
+
+
+def is_local(filesystem: FileSystem) -> bool:
+    """True for the local filesystem, also through a handler in Python that has its name."""
+    return filesystem.type_name in ("local", "py::local")
 
 
 def is_object_store(filesystem: FileSystem) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
+from platform import python_version
 
 from raysys.store.manifest import Manifest
 
@@ -10,8 +11,8 @@ PACKAGES = ("ray", "torch", "torchvision", "optuna", "pyarrow", "numpy", "scikit
 
 
 def versions() -> dict[str, str]:
-    """The versions of `PACKAGES`."""
-    return {name: version(name) for name in PACKAGES}
+    """The versions of Python and of `PACKAGES`."""
+    return {"python": python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def changed_code(manifest: Manifest, code: str, now: Mapping[str, str]) -> list[str]:

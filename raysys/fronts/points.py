@@ -30,6 +30,14 @@ class Points:
         """The rows of a point."""
         return np.flatnonzero(self.of == point)
 
+    def part(self, at: Ints) -> tuple[Ints, "Points"]:
+        """Some of the points `at` (k,), each once, in that order; and the rows that they are of."""
+        places = np.full(len(self.first), -1)
+        places[at] = np.arange(len(at))
+        of = places[self.of]
+        rows = np.flatnonzero(of >= 0)
+        return rows, numbered(of[rows], self.counts[self.of[rows]])
+
     def mean(self, column: npt.ArrayLike) -> Floats:
         """Means (n,) of a column (rows,); NaN where a row of the point has no finite value."""
         values = np.array(column, dtype=np.float64)  # None becomes NaN

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 from raysys.fronts.front import Front, pareto_front
 from raysys.fronts.history import History, front_history
 from raysys.fronts.objectives import TESTED, Floats
-from raysys.fronts.points import Points, numbered, pooled
+from raysys.fronts.points import Bools, Ints, Points, numbered
 from raysys.records import TrialStatus
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER, RECIPE
@@ -31,6 +32,29 @@ def run_front(snapshot: Snapshot, kind: Kind = "final") -> Front:
     return pareto_front(points, _objectives(snapshot, rows), snapshot.manifest.goal)
 
 
+def front_within(
+    snapshot: Snapshot,
+    whole: Front,
+    kind: Kind = "final",
+    max_queries: float | None = None,
+    min_score: float | None = None,
+    max_seconds: float | None = None,
+) -> Front:
+    """The front among the points within limits; knee, hypervolume and counts stay the whole front's.
+
+    Where time is no objective, a slow point may dominate faster ones: within `max_seconds` (mean of the
+    seeds) there can be points that are not on the whole front.
+    """
+    part = whole
+    if max_seconds is not None:
+        rows = _rows(snapshot, kind)
+        slow = whole.points.mean(floats(rows, "seconds")) > max_seconds
+        points = replace(whole.points, counts=whole.points.counts & ~slow)
+        part = pareto_front(points, _objectives(snapshot, rows), snapshot.manifest.goal)
+    part = part.within(max_queries, min_score)
+    return replace(whole, members=part.members, queries=part.queries, score=part.score)
+
+
 def run_history(snapshot: Snapshot) -> History:
     """How the final front grew, trial by trial as they ended; queries of evaluation are not counted."""
     ended = [status.value for status in TrialStatus if status.ended]
@@ -38,12 +62,15 @@ def run_history(snapshot: Snapshot) -> History:
     return front_history(_final(rows), _objectives(snapshot, rows), snapshot.manifest.goal)
 
 
-def points_table(snapshot: Snapshot, front: Front, kind: Kind = "final") -> pa.Table:
-    """The points that a front is of, one a row, with the columns of their first row.
+def points_table(snapshot: Snapshot, front: Front, kind: Kind = "final", at: Ints | None = None) -> pa.Table:
+    """The points that a front is of, one a row, with the columns of their first row; or those `at` (k,).
 
     Numbers are means over the `seeds`, as float64; the spread of scores is in `..._std`.
     """
     rows, points = _rows(snapshot, kind), front.points
+    if at is not None:
+        chosen, points = points.part(at)
+        rows = rows.take(chosen)
     table = rows.take(points.first)
     for name in ("queries", "seconds", *SCORES):
         if name in rows.column_names:
@@ -52,6 +79,22 @@ def points_table(snapshot: Snapshot, front: Front, kind: Kind = "final") -> pa.T
             if name in SCORES:
                 table = table.append_column(f"{name}_std", pa.array(points.std(column)))
     return table.append_column("seeds", pa.array(points.seeds))
+
+
+def positions(snapshot: Snapshot, front: Front, kind: Kind = "final") -> tuple[Floats, Bools]:
+    """Of all points (n,): the mean score, NaN where there is none, and whether they may be on the front.
+
+    Those may that count, have finite objectives and are within the space's limits.
+    """
+    columns, goal = _objectives(snapshot, _rows(snapshot, kind)), snapshot.manifest.goal
+    costs = goal.costs(front.points.values(goal, columns))
+    return front.points.mean(columns[goal.score]), np.isfinite(costs).all(axis=1)
+
+
+def point_of(snapshot: Snapshot, front: Front, uid: str, kind: Kind = "final") -> int | None:
+    """The point of a trial, of its last report where points are reports; None where there is none."""
+    rows = np.flatnonzero(pc.equal(_rows(snapshot, kind)["uid"], uid).to_numpy())
+    return int(front.points.of[rows[-1]]) if len(rows) else None
 
 
 def member_uids(snapshot: Snapshot, front: Front, kind: Kind = "final") -> list[list[str]]:
@@ -123,19 +166,31 @@ def _objectives(snapshot: Snapshot, rows: pa.Table) -> dict[str, npt.ArrayLike]:
 def _final(trials: pa.Table) -> Points:
     """Points of trials, by the same rule as `raysys.fronts.front.final_points` has for records."""
     finished = trials["status"].to_numpy() == TrialStatus.FINISHED.value
-    recipes = zip(*(trials[name].to_pylist() for name in RECIPE), strict=True)
-    return pooled(recipes, finished & (trials["queries"].to_numpy() > 0))
+    counts = finished & (trials["queries"].to_numpy() > 0)
+    recipes, row = _recipes(trials), np.arange(len(counts))
+    keys = np.where(counts, recipes, len(row) + row)
+    _, first, points = np.unique(keys, return_index=True, return_inverse=True)
+    return numbered(np.unique(first[points], return_inverse=True)[1], counts)  # in the order of the rows
+
+
+def _recipes(trials: pa.Table) -> Ints:
+    """A number for each trial's recipe, below the number of trials: int64 (rows,)."""
+    codes = np.zeros(trials.num_rows, dtype=np.int64)
+    for name in RECIPE:
+        column = trials[name].combine_chunks().dictionary_encode(null_encoding="encode")
+        codes = codes * max(1, len(column.dictionary)) + column.indices.to_numpy()
+        codes = np.unique(codes, return_inverse=True)[1]
+    return codes
 
 
 def _anytime(snapshot: Snapshot, reports: pa.Table) -> Points:
     """Points of reports: of trials of one recipe, at the same step, if they are of the same kind."""
     asked = reports["queries"].to_numpy() > 0
-    recipes: dict[Any, int] = {}
-    trials = snapshot.trials.select(["uid", *RECIPE]).to_pylist()
-    of = {row.pop("uid"): recipes.setdefault(tuple(row.values()), len(recipes)) for row in trials}
-    if len(recipes) == len(of):  # nothing to pool, perhaps of a million reports
+    recipes = _recipes(snapshot.trials)
+    if len(np.unique(recipes)) == len(recipes):  # nothing to pool, perhaps of a million reports
         each = np.arange(reports.num_rows)
         return Points(each, each, np.ones_like(each), asked)
+    of = dict(zip(snapshot.trials["uid"].to_pylist(), recipes.tolist(), strict=True))
     uids = reports["uid"].combine_chunks().dictionary_encode()
     names = uids.dictionary.to_pylist()
     recipe = np.array([of.get(uid, -1 - number) for number, uid in enumerate(names)])[uids.indices]
@@ -146,7 +201,7 @@ def _anytime(snapshot: Snapshot, reports: pa.Table) -> Points:
 
 
 def _points(snapshot: Snapshot, front: Front, kind: Kind) -> list[dict[str, Any]]:
-    table = points_table(snapshot, front, kind).take(front.members)
+    table = points_table(snapshot, front, kind, front.members)
     trials = snapshot.trials
     configs = dict(zip(trials["uid"].to_pylist(), trials["config"].to_pylist(), strict=True))
     # A report is a moment of its trial: what its end reached on test is not its own.

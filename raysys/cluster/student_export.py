@@ -5,7 +5,7 @@ import shlex
 from dataclasses import asdict
 from pathlib import Path
 
-from raysys.cluster.plan import check_space
+from raysys.cluster.plan import space_task
 from raysys.errors import CorruptRunError, UsageError, nearest
 from raysys.files import read_bytes
 from raysys.models.classifiers import Classifier, build_classifier
@@ -26,7 +26,7 @@ def student_files(layout: RunLayout, snapshot: Snapshot, uid: str) -> dict[str, 
     is damaged, StorageError.
     """
     record = _record(layout, snapshot, uid)
-    task = check_space(from_json(snapshot.manifest.space))
+    task = space_task(from_json(snapshot.manifest.space))
     path = layout.students(uid) / WEIGHTS
     weights = read_bytes(layout.filesystem, path)
     if weights is None:

@@ -203,6 +203,9 @@ def hypervolume_alt(searches: Sequence[Search]) -> str:
     return f"Hypervolumes of the final fronts, a point a run. {'; '.join(told)}."
 
 
+_MOST_SPANS = 3
+"""Of more stretches of budgets the number is told, and the ends."""
+
 _CORNER = {"xref": "paper", "yref": "paper", "x": 0, "xanchor": "left", "showarrow": False}
 
 
@@ -232,11 +235,11 @@ def _budgets(searches: Sequence[Search]) -> Floats:
 def _spans(budgets: Floats, where: npt.NDArray[np.bool_]) -> str:
     """The stretches of budgets at which something holds, in words."""
     edges = np.flatnonzero(np.diff(where.astype(int), prepend=0, append=0))
-    spans = []
-    for start, stop in edges.reshape(-1, 2):
-        end = f"to {budgets[stop]:,.0f}" if stop < len(budgets) else "on"
-        spans.append(f"from {budgets[start]:,.0f} {end}")
-    return " and ".join(spans) + " queries"
+    ends = [f"to {budgets[stop]:,.0f}" if stop < len(budgets) else "on" for stop in edges[1::2]]
+    if len(ends) > _MOST_SPANS:
+        return f"on {len(ends)} stretches from {budgets[edges[0]]:,.0f} {ends[-1]} queries"
+    spans = zip(budgets[edges[::2]], ends, strict=True)
+    return " and ".join(f"from {start:,.0f} {end}" for start, end in spans) + " queries"
 
 
 def _colour(number: int) -> str:

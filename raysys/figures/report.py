@@ -39,8 +39,9 @@ h2 { margin-top: 2.5rem; border-bottom: 1px solid #999; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 0.85rem; }
 caption { text-align: left; font-weight: 600; padding-bottom: 0.25rem; }
 th, td { border: 1px solid #bbb; padding: 0.2rem 0.5rem; text-align: left; vertical-align: top; }
-td { overflow-wrap: anywhere; }
-td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+td { white-space: nowrap; }
+td:last-child, .settings td { white-space: normal; overflow-wrap: anywhere; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
 tr.knee { font-weight: 600; }
 figure { margin: 1rem 0; }
 figcaption { font-size: 0.85rem; color: #444; }
@@ -52,7 +53,6 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; paddi
   main { max-width: none; padding: 0; }
   .wide { overflow: visible; }
   table { font-size: 7.5pt; width: 100%; }
-  td.number { white-space: normal; }
   pre { background: none; border: 1px solid #bbb; }
   figure, tr { break-inside: avoid; }
   h2, caption { break-after: avoid; }
@@ -212,7 +212,7 @@ def _points(
                 *([f"{point['seconds']:.1f}"] if timed else []),
                 _share(point, score) + (", knee" if point["knee"] else ""),
                 _share(point, TESTED[score]),
-                ", ".join(f"{name}={point['config'][name]}" for name in names if name in point["config"]),
+                _config(point["config"], names),
             ]
         )
     return _table(caption, columns, rows, [point["knee"] for point in points])
@@ -277,7 +277,9 @@ def _comparison(found: Comparison) -> str:
     parts += [
         _arrow("Methods, as raysys compare prints them", found.methods),
         *(_tag("p", note) for note in found.methods_notes),
-        _arrow("What differs between the runs", found.settings) if found.settings.num_rows else "",
+        _arrow("What differs between the runs", found.settings, "settings")
+        if found.settings.num_rows
+        else "",
     ]
     return _section("Compare", *parts)
 
@@ -301,6 +303,15 @@ def _share(point: dict[str, Any], name: str) -> str:
     return f"{mean:.2%}" if std is None else f"{mean:.2%} ± {100 * std:.2f}"
 
 
+def _config(config: dict[str, Any], names: Sequence[str]) -> str:
+    """The options of these names, numbers with four digits."""
+    known = {name: config[name] for name in names if name in config}
+    return ", ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in known.items()
+    )
+
+
 def _chart(name: str, figure: go.Figure, alt: str) -> str:
     """A figure of fixed size, so that it is the same on paper; in SVG, which needs no WebGL."""
     drawn = go.Figure(
@@ -317,12 +328,17 @@ def _chart(name: str, figure: go.Figure, alt: str) -> str:
     return f'<figure role="group" aria-label="{label}">{div}<figcaption>{label}</figcaption></figure>'
 
 
-def _arrow(caption: str, table: pa.Table) -> str:
-    return _table(caption, table.column_names, [list(row.values()) for row in table.to_pylist()])
+def _arrow(caption: str, table: pa.Table, kind: str = "") -> str:
+    rows = (list(row.values()) for row in table.to_pylist())
+    return _table(caption, table.column_names, rows, kind=kind)
 
 
 def _table(
-    caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], marked: Sequence[bool] = ()
+    caption: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    marked: Sequence[bool] = (),
+    kind: str = "",
 ) -> str:
     """A table; whole numbers get their commas, None is empty, `marked` rows are bold."""
     head = "".join(_tag("th", column) for column in columns)
@@ -337,7 +353,7 @@ def _table(
         bold = number < len(marked) and marked[number]
         lines.append(f"<tr class='knee'>{cells}</tr>" if bold else f"<tr>{cells}</tr>")
     return (
-        f'<div class="wide"><table>{_tag("caption", caption)}<thead><tr>{head}</tr></thead>'
+        f'<div class="wide {kind}"><table>{_tag("caption", caption)}<thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 

@@ -62,9 +62,7 @@ def run_history(snapshot: Snapshot) -> History:
     return front_history(_final(rows), _objectives(snapshot, rows), snapshot.manifest.goal)
 
 
-def points_table(
-    snapshot: Snapshot, front: Front, kind: Kind = "final", at: Ints | None = None
-) -> pa.Table:
+def points_table(snapshot: Snapshot, front: Front, kind: Kind = "final", at: Ints | None = None) -> pa.Table:
     """The points that a front is of, one a row, with the columns of their first row; or those `at` (k,).
 
     Numbers are means over the `seeds`, as float64; the spread of scores is in `..._std`.

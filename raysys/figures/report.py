@@ -17,13 +17,13 @@ from raysys.figures.compare import fronts_alt, fronts_figure
 from raysys.figures.comparison import Comparison, compare_runs
 from raysys.figures.front import BLUE, front_alt, front_figure, text
 from raysys.figures.methods import front_command, methods_text
-from raysys.fronts.attainment import best_within
+from raysys.fronts.attainment import best_within, round_budgets
 from raysys.fronts.objectives import SECONDS, TESTED
 from raysys.records import TrialStatus
 from raysys.store.manifest import RunState
 from raysys.store.points import floats, front_json, run_front, varying_parameters
 from raysys.store.reader import Snapshot
-from raysys.store.searches import budgets, searches
+from raysys.store.searches import searches
 
 TEMPLATE = "plotly_white"
 _WIDTH, _HEIGHT = 680, 420
@@ -150,8 +150,6 @@ def _overview(run: Snapshot, front: dict[str, Any]) -> str:
         rows.append(("images sent, all attempts", f"{manifest.executed:,}"))
     if manifest.price:
         rows.append(("cost", f"{manifest.cost:,.2f} USD, at {manifest.price:g} USD for each image sent"))
-    if run.unspent:
-        rows.append(("saved by early stopping", f"{run.unspent:,} queries"))
     for what, why in (("excluded", "a value that is not finite"), ("outside", "a limit of the space")):
         if front[what]:
             rows.append((f"points left out for {why}", f"{front[what]}"))
@@ -173,8 +171,9 @@ def _budget(run: Snapshot, front: dict[str, Any]) -> str:
     if not front["points"]:
         return ""
     found, score = searches((run,)), run.manifest.score
+    at = round_budgets(float(members.queries[0]), float(members.queries[-1]))
     points = dict(zip(members.members.tolist(), front["points"], strict=True))
-    bought = {budget: best_within(members, budget) for budget in budgets(found)}
+    bought = {budget: best_within(members, budget) for budget in at}
     rows = {f"{budget:,}": points[member] for budget, member in bought.items() if member is not None}
     return _section(
         "Budget",

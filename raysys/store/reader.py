@@ -1,5 +1,6 @@
 """A run as it stands on disk, at one moment. Reads Parquet and JSON only; never unpickles."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,8 +53,9 @@ class Snapshot:
     @property
     def unspent(self) -> int:
         """What early stopping saved: the budgets of the trials that were stopped, less their queries."""
-        stopped = [record for record in self.records() if record.status is TrialStatus.STOPPED]
-        return sum(int(record.config.options["query_budget"]) - record.queries for record in stopped)
+        stopped = self.trials.filter(pc.equal(self.trials["status"], TrialStatus.STOPPED.value))
+        budgets = [json.loads(config)["query_budget"] for config in stopped["config"].to_pylist()]
+        return int(sum(budgets) - sum(stopped["queries"].to_pylist()))
 
     def failures(self) -> dict[str, int]:
         """First lines of the failed trials' errors, the most frequent first, with how often each came."""

@@ -20,6 +20,7 @@ _OPTIONS = {
     "browser.gatherUsageStats": False,
     "client.toolbarMode": "viewer",
     "logger.hideWelcomeMessage": True,
+    "runner.magicEnabled": False,  # a docstring of a constant is no output
     "theme.light.primaryColor": "#0072B2",  # the front's blue; in the dark its lighter sister
     "theme.dark.primaryColor": "#56B4E9",
 }

@@ -206,9 +206,7 @@ def _clouds(snapshot: Snapshot, whole: Front, front: Front, kind: Kind, share: f
     return {name: at for name, at in found.items() if len(at)}
 
 
-def _cloud(
-    snapshot: Snapshot, whole: Front, kind: Kind, name: str, at: Ints
-) -> go.Scatter | go.Scattergl:
+def _cloud(snapshot: Snapshot, whole: Front, kind: Kind, name: str, at: Ints) -> go.Scatter | go.Scattergl:
     """Points off the front: faint."""
     symbol, most, total = _SYMBOLS[name], _MOST_POINTS.get(name, _SVG_POINTS), len(at)
     if total > most:
@@ -262,7 +260,9 @@ def _pinned(snapshot: Snapshot, whole: Front, kind: Kind, pins: Sequence[str]) -
     name = "pinned" if len(found) == len(pins) else f"pinned ({len(found)} of {len(pins)} have a score)"
     marker = {"symbol": "circle-open", "size": 20, "color": PINK, "line": {"width": 2.5}}
     trace = _markers(snapshot, points_table(snapshot, whole, kind, at), name, marker)
-    labels = [", ".join(uid for uid, of in zip(found, place, strict=True) if of == one) for one in range(len(at))]
+    labels = [
+        ", ".join(uid for uid, of in zip(found, place, strict=True) if of == one) for one in range(len(at))
+    ]
     places = [("top center", "bottom center")[number % 2] for number in range(len(at))]
     return trace.update(mode="markers+text", text=labels, textposition=places)
 

@@ -15,7 +15,6 @@ FLAGS = {
     "server.showEmailPrompt": "false",
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "viewer",
-    "runner.magicEnabled": "false",  # a docstring of a constant is no output
     "theme.light.primaryColor": "#0072B2",  # the front's blue; in the dark its lighter sister
     "theme.dark.primaryColor": "#56B4E9",
 }

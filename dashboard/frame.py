@@ -41,7 +41,7 @@ class Limits:
 class View:
     """What the frame says. The snapshots have the objectives that were picked in it.
 
-    `pins`: uids of the picked run that follow from page to page.
+    `pins`: uids of the picked run that follow from page to page. `layouts`: all runs of the storage by name.
     """
 
     run: Snapshot
@@ -50,6 +50,7 @@ class View:
     kind: Kind
     limits: Limits
     pins: tuple[str, ...]
+    layouts: dict[str, RunLayout]
 
     @property
     def runs(self) -> tuple[Snapshot, ...]:
@@ -116,6 +117,7 @@ def sidebar(layouts: dict[str, RunLayout]) -> None:
         kind=_KINDS[kind or "finished trials"],
         limits=_limits(run, limits),
         pins=tuple(pins),
+        layouts=layouts,
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from raysys.fronts.front import Front, pareto_front
 from raysys.fronts.history import History, front_history
 from raysys.fronts.objectives import TESTED, Floats
-from raysys.fronts.points import Ints, Points, numbered
+from raysys.fronts.points import Bools, Ints, Points, numbered
 from raysys.records import TrialStatus
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER, RECIPE
@@ -34,6 +34,7 @@ def run_front(snapshot: Snapshot, kind: Kind = "final") -> Front:
 
 def front_within(
     snapshot: Snapshot,
+    whole: Front,
     kind: Kind = "final",
     max_queries: float | None = None,
     min_score: float | None = None,
@@ -44,7 +45,6 @@ def front_within(
     Where time is no objective, a slow point may dominate faster ones: within `max_seconds` (mean of the
     seeds) there can be points that are not on the whole front.
     """
-    whole = run_front(snapshot, kind)
     part = whole
     if max_seconds is not None:
         rows = _rows(snapshot, kind)
@@ -62,9 +62,7 @@ def run_history(snapshot: Snapshot) -> History:
     return front_history(_final(rows), _objectives(snapshot, rows), snapshot.manifest.goal)
 
 
-def points_table(
-    snapshot: Snapshot, front: Front, kind: Kind = "final", at: Ints | None = None
-) -> pa.Table:
+def points_table(snapshot: Snapshot, front: Front, kind: Kind = "final", at: Ints | None = None) -> pa.Table:
     """The points that a front is of, one a row, with the columns of their first row; or those `at` (k,).
 
     Numbers are means over the `seeds`, as float64; the spread of scores is in `..._std`.
@@ -83,11 +81,14 @@ def points_table(
     return table.append_column("seeds", pa.array(points.seeds))
 
 
-def positions(snapshot: Snapshot, front: Front, kind: Kind = "final") -> tuple[Floats, Floats]:
-    """Mean queries and mean score (n,) of all points of a front, also of those that may not be on it."""
-    rows = _rows(snapshot, kind)
-    queries, score = (front.points.mean(floats(rows, name)) for name in ("queries", snapshot.manifest.score))
-    return queries, score
+def positions(snapshot: Snapshot, front: Front, kind: Kind = "final") -> tuple[Floats, Bools]:
+    """Of all points (n,): the mean score, NaN where there is none, and whether they may be on the front.
+
+    Those may that count, have finite objectives and are within the space's limits.
+    """
+    columns, goal = _objectives(snapshot, _rows(snapshot, kind)), snapshot.manifest.goal
+    costs = goal.costs(front.points.values(goal, columns))
+    return front.points.mean(columns[goal.score]), np.isfinite(costs).all(axis=1)
 
 
 def point_of(snapshot: Snapshot, front: Front, uid: str, kind: Kind = "final") -> int | None:

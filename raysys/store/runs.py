@@ -36,6 +36,13 @@ class RunSummary:
     front: int = 0
     hypervolume: float = 0.0
 
+    @property
+    def told_state(self) -> str:
+        """Its state; of one that says it is running, also that nobody works on it."""
+        return (
+            f"{self.state} (dead)" if self.state is RunState.RUNNING and not self.alive else str(self.state)
+        )
+
 
 def discover(storage: str | Path) -> list[RunSummary]:
     """The runs in a storage (folders with a run.json), newest first; unreadable ones last, with a problem.
@@ -80,8 +87,7 @@ def summarise(layout: RunLayout) -> RunSummary:
     name, path = layout.name, layout.location
     try:
         snapshot = read_run(layout)
-        running = snapshot.manifest.state is RunState.RUNNING
-        driver = read_driver(layout) if running else None
+        alive = snapshot.manifest.state is RunState.RUNNING and has_driver(layout)
     except (CorruptRunError, StorageError) as failure:
         return RunSummary(name, path, problem=f"{failure.what}: {failure.why}")
     front = run_front(snapshot)
@@ -89,7 +95,7 @@ def summarise(layout: RunLayout) -> RunSummary:
         name=name,
         path=path,
         state=snapshot.manifest.state,
-        alive=driver is not None and driver.alive,
+        alive=alive,
         created=snapshot.manifest.created,
         updated=snapshot.updated,
         space=str(snapshot.manifest.space.get("name", "")),
@@ -98,3 +104,9 @@ def summarise(layout: RunLayout) -> RunSummary:
         front=len(front.members),
         hypervolume=front.hypervolume,
     )
+
+
+def has_driver(layout: RunLayout) -> bool:
+    """True when a driver works on the run, by its sign of life. Raises StorageError."""
+    driver = read_driver(layout)
+    return driver is not None and driver.alive

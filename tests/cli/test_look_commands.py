@@ -6,7 +6,6 @@ import pytest
 from edge_runs import RUNS, build, trial, write_run
 
 from raysys.cli.app import main
-from raysys.cli.dashboard import command
 from raysys.fronts.objectives import ACCURACY, QUERIES, SECONDS
 from raysys.records import TrialStatus
 from raysys.store.manifest import RunState
@@ -152,13 +151,6 @@ def test_audit_ends_with_3_when_a_report_has_no_charge(tmp_path, capsys):
     assert code == 3
     assert json.loads(out)["mismatches"][0] == "u00000 reports 500 queries, but was charged only 0"
     assert "u00000 reports 500 queries" in err
-
-
-def test_the_dashboard_listens_on_this_machine_only():
-    arguments = command("some storage", 8600, no_browser=True)
-    assert "--server.address=127.0.0.1" in arguments
-    assert "--server.port=8600" in arguments
-    assert arguments[-2:] == ["--", "some storage"]
 
 
 def test_a_third_objective_has_its_column(tmp_path, capsys):

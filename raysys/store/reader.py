@@ -15,7 +15,9 @@ from raysys.records import TrialRecord, TrialStatus
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, read_manifest
 from raysys.store.parts import Parts
-from raysys.store.schema import REPORTS, TRIALS, trial_record
+from raysys.store.schema import PARAMETER, REPORTS, TRIALS, trial_record
+
+_BUDGET = PARAMETER + "query_budget"
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ class Snapshot:
     @property
     def unspent(self) -> int:
         """What early stopping saved: the budgets of the trials that were stopped, less their queries."""
-        stopped = [record for record in self.records() if record.status is TrialStatus.STOPPED]
-        return sum(int(record.config.options["query_budget"]) - record.queries for record in stopped)
+        stopped = self.trials.filter(pc.equal(self.trials["status"], TrialStatus.STOPPED.value))
+        if _BUDGET not in stopped.column_names:
+            return 0
+        return int(pc.sum(pc.subtract(stopped[_BUDGET], stopped["queries"]), min_count=0).as_py())
 
     def failures(self) -> dict[str, int]:
         """First lines of the failed trials' errors, the most frequent first, with how often each came."""

@@ -138,10 +138,15 @@ def with_like_fronts(runs: Sequence[Snapshot]) -> tuple[list[Snapshot], list[Usa
 
 def searches(runs: Iterable[Snapshot]) -> list[Search]:
     """The searches that runs with like fronts are of, in the order given."""
+    return [_search(group) for group in by_search(runs)]
+
+
+def by_search(runs: Iterable[Snapshot]) -> list[list[Snapshot]]:
+    """The runs of each search, by rising seed; the searches in the order given."""
     groups: defaultdict[str, list[Snapshot]] = defaultdict(list)
     for snapshot in runs:
         groups[json.dumps(_terms(snapshot.manifest), sort_keys=True)].append(snapshot)
-    return [_search(group) for group in groups.values()]
+    return [sorted(group, key=lambda one: one.manifest.seed) for group in groups.values()]
 
 
 def budgets(found: Iterable[Search]) -> list[int]:
@@ -180,7 +185,6 @@ def search_json(search: Search, at: Sequence[int], level: float) -> dict[str, An
 
 
 def _search(group: Sequence[Snapshot]) -> Search:
-    group = sorted(group, key=lambda one: one.manifest.seed)
     return Search(
         terms=_terms(group[0].manifest),
         snapshots=tuple(group),

@@ -13,17 +13,17 @@ import plotly.graph_objects as go
 import pyarrow as pa
 from plotly.offline import get_plotlyjs
 
-from raysys.figures.compare import fronts_alt, fronts_figure
+from raysys.figures.budget import budget_alt, budget_figure
 from raysys.figures.comparison import Comparison, compare_runs
 from raysys.figures.front import BLUE, front_alt, front_figure, text
 from raysys.figures.methods import front_command, methods_text
-from raysys.fronts.attainment import best_within, round_budgets
+from raysys.fronts.attainment import best_within
 from raysys.fronts.objectives import SECONDS, TESTED
 from raysys.records import TrialStatus
+from raysys.store.budgets import budgets, curves
 from raysys.store.manifest import RunState
 from raysys.store.points import floats, front_json, run_front, varying_parameters
 from raysys.store.reader import Snapshot
-from raysys.store.searches import searches
 
 TEMPLATE = "plotly_white"
 _WIDTH, _HEIGHT = 680, 420
@@ -58,6 +58,10 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; paddi
   h2, caption { break-after: avoid; }
 }
 """
+
+_WITHOUT_SCRIPTS = """<p class='note' id='without-scripts'>Charts need scripts; their numbers are in the tables.</p>
+<script>document.getElementById("without-scripts").remove()</script>"""
+"""No noscript: a program that takes scripts out of a file may still claim to run them."""
 
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
@@ -116,7 +120,7 @@ def _head(run: Snapshot) -> str:
     lines = [
         _tag("h1", f"Run {run.name}"),
         _tag("p", f"{run.path}: {state}. Space {manifest.space.get('name', '')}, method {manifest.method}."),
-        "<noscript><p class='note'>Charts need scripts; all their numbers are in the tables.</p></noscript>",
+        _WITHOUT_SCRIPTS,
     ]
     if run.skipped:
         lines.append(_tag("p", f"{run.skipped} damaged files are left out.", "note"))
@@ -167,17 +171,16 @@ def _front(run: Snapshot, front: dict[str, Any]) -> str:
 
 
 def _budget(run: Snapshot, front: dict[str, Any]) -> str:
-    members = run_front(run)
+    found = curves((run,))
     if not front["points"]:
         return ""
-    found, score = searches((run,)), run.manifest.score
-    at = round_budgets(float(members.queries[0]), float(members.queries[-1]))
+    members = found[0].fronts[0]
     points = dict(zip(members.members.tolist(), front["points"], strict=True))
-    bought = {budget: best_within(members, budget) for budget in at}
+    bought = {budget: best_within(members, budget) for budget in budgets(found)}
     rows = {f"{budget:,}": points[member] for budget, member in bought.items() if member is not None}
     return _section(
         "Budget",
-        _chart("budget-chart", fronts_figure(found, score, TEMPLATE), fronts_alt(found, score)),
+        _chart("budget-chart", budget_figure(found, template=TEMPLATE), budget_alt(found)),
         _points("The best configuration within a budget", run, list(rows.values()), list(rows)),
     )
 

@@ -80,6 +80,7 @@ def test_a_browser_opens_and_prints_it_offline(tmp_path, capsys):
         assert page.evaluate("document.querySelectorAll('canvas').length") == 0, "SVG only"
         assert page.evaluate("document.documentElement.scrollWidth") <= 1000
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not page.get_by_text("Charts need scripts").is_visible()
         page.emulate_media(media="print")
         widths = page.evaluate("[...document.querySelectorAll('.main-svg')].map(one => one.clientWidth)")
         assert max(widths) <= 680, "within the margins of A4"

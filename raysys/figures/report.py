@@ -43,6 +43,7 @@ td { white-space: nowrap; }
 td:last-child, .settings td { white-space: normal; overflow-wrap: anywhere; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 tr.knee { font-weight: 600; }
+tr.knee td:last-child { font-weight: 400; }
 figure { margin: 1rem 0; }
 figcaption { font-size: 0.85rem; color: #444; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; padding: 0.5rem; }
@@ -53,13 +54,15 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; paddi
   main { max-width: none; padding: 0; }
   .wide { overflow: visible; }
   table { font-size: 7.5pt; width: 100%; }
+  .points td:last-child { width: 50%; }
+  tbody tr:first-child { break-before: avoid; }
   pre { background: none; border: 1px solid #bbb; }
   figure, tr { break-inside: avoid; }
   h2, caption { break-after: avoid; }
 }
 """
 
-_WITHOUT_SCRIPTS = """<p class='note' id='without-scripts'>Charts need scripts; their numbers are in the tables.</p>
+_WITHOUT_SCRIPTS = """<p class='note' id='without-scripts'>Charts need scripts; the tables do not.</p>
 <script>document.getElementById("without-scripts").remove()</script>"""
 """No noscript: a program that takes scripts out of a file may still claim to run them."""
 
@@ -217,7 +220,7 @@ def _points(
                 _config(point["config"], names),
             ]
         )
-    return _table(caption, columns, rows, [point["knee"] for point in points])
+    return _table(caption, columns, rows, [point["knee"] for point in points], "points")
 
 
 def _spend(run: Snapshot) -> str:
@@ -236,11 +239,13 @@ def _spend(run: Snapshot) -> str:
         orientation="h",
         marker={"color": BLUE},
         text=[f"{spent:,}" for _, _, spent in rows],
+        textposition="outside",
+        cliponaxis=False,
     )
     figure.update_layout(
         xaxis={"title": "queries charged (images)", "tickformat": ","},
         yaxis={"autorange": "reversed", "automargin": True},
-        margin={"l": 20, "r": 20, "t": 20, "b": 60},
+        margin={"l": 20, "r": 80, "t": 20, "b": 60},
         height=120 + 45 * len(rows),
     )
     alt = f"Queries by the state of the trials that asked them, {run.charged:,} in all."

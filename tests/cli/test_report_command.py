@@ -25,6 +25,12 @@ def test_it_writes_the_file_and_says_how_large_it_is(tmp_path, capsys):
     assert (tmp_path / "new" / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
+def test_run_and_file_may_be_uris(tmp_path, capsys):
+    layout = build(tmp_path, "one")
+    assert run(capsys, layout.root.as_uri(), "-o", (tmp_path / "report.html").as_uri())[0] == 0
+    assert (tmp_path / "report.html").stat().st_size > 1e6
+
+
 def test_it_replaces_nothing_unasked(tmp_path, capsys):
     layout = build(tmp_path, "three")
     (tmp_path / "report.html").write_text("mine")

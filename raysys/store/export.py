@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from raysys.fronts.attainment import best_within, cheapest_with
 from raysys.store.csv_text import csv_bytes
-from raysys.store.points import SCORES, Kind, floats, front_json, front_within
+from raysys.store.points import SCORES, Kind, floats, front_json, front_within, run_front
 from raysys.store.reader import Snapshot
 
 What = Literal["trials", "front", "reports", "ledger"]
@@ -91,7 +91,9 @@ def _within(snapshot: Snapshot, pick: Pick) -> pa.Array:
 
 
 def _front(snapshot: Snapshot, pick: Pick, kind: Kind) -> pa.Table:
-    part = front_within(snapshot, kind, pick.max_queries, pick.min_score, pick.max_seconds)
+    part = front_within(
+        snapshot, run_front(snapshot, kind), kind, pick.max_queries, pick.min_score, pick.max_seconds
+    )
     best = None if pick.max_queries is None else best_within(part, pick.max_queries)
     cheapest = None if pick.min_score is None else cheapest_with(part, pick.min_score)
     points = front_json(snapshot, part, kind)["points"]

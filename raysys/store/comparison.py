@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+import pyarrow.compute as pc
+
 from raysys.errors import UsageError
 from raysys.fronts.objectives import ACCURACY, AGREEMENT
 from raysys.records import Scalar, TrialRecord, TrialStatus
@@ -92,7 +94,7 @@ def comparable(runs: Iterable[Snapshot]) -> tuple[list[Snapshot], list[UsageErro
     once = {_identity(run): run for run in reversed(list(runs))}  # the first of a name stays
     with_results, refused = [], []
     for run in reversed(once.values()):
-        if _finished(run):
+        if _has_result(run):
             with_results.append(run)
         else:
             refused.append(
@@ -200,6 +202,11 @@ def row_json(row: Row, columns: Iterable[str]) -> dict[str, Any]:
 def _finished(snapshot: Snapshot) -> list[TrialRecord]:
     """Trials that ended by themselves; a student that asked nothing is no result."""
     return [one for one in snapshot.records() if one.status is TrialStatus.FINISHED and one.queries]
+
+
+def _has_result(snapshot: Snapshot) -> bool:
+    finished = pc.equal(snapshot.trials["status"], TrialStatus.FINISHED.value)
+    return bool(pc.any(pc.and_(finished, pc.greater(snapshot.trials["queries"], 0))).as_py())
 
 
 def _identity(run: Snapshot) -> str:

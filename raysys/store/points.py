@@ -14,6 +14,7 @@ from raysys.fronts.front import Front, pareto_front
 from raysys.fronts.history import History, front_history
 from raysys.fronts.objectives import TESTED, Floats
 from raysys.fronts.points import Bools, Ints, Points, numbered
+from raysys.fronts.sizes import front_sizes
 from raysys.records import TrialStatus
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER, RECIPE
@@ -57,9 +58,20 @@ def front_within(
 
 def run_history(snapshot: Snapshot) -> History:
     """How the final front grew, trial by trial as they ended; queries of evaluation are not counted."""
-    ended = [status.value for status in TrialStatus if status.ended]
-    rows = snapshot.trials.filter(pc.is_in(snapshot.trials["status"], pa.array(ended)))
+    rows = ended_trials(snapshot)
     return front_history(_final(rows), _objectives(snapshot, rows), snapshot.manifest.goal)
+
+
+def run_sizes(snapshot: Snapshot) -> Ints:
+    """How many points the final front had after each trial that ended, as `run_history`."""
+    rows = ended_trials(snapshot)
+    return front_sizes(_final(rows), _objectives(snapshot, rows), snapshot.manifest.goal)
+
+
+def ended_trials(snapshot: Snapshot) -> pa.Table:
+    """The rows of the trials that ended, in the order in which they did."""
+    ended = [status.value for status in TrialStatus if status.ended]
+    return snapshot.trials.filter(pc.is_in(snapshot.trials["status"], pa.array(ended)))
 
 
 def points_table(snapshot: Snapshot, front: Front, kind: Kind = "final", at: Ints | None = None) -> pa.Table:

@@ -1,7 +1,6 @@
 """Searches side by side: runs that differ by their seed only are repetitions of one search."""
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raysys.errors import UsageError
-from raysys.fronts.attainment import attained
+from raysys.fronts.attainment import attained, runs_for
 from raysys.fronts.bootstrap import difference_interval
 from raysys.fronts.front import Front
 from raysys.fronts.history import History
@@ -55,7 +54,7 @@ class Search:
 
     def reached_by(self, share: float, budgets: npt.ArrayLike) -> Floats:
         """The score (budgets,) that at least that share of the runs, in (0, 1], attain within each budget."""
-        return attained(self.fronts, budgets, math.ceil(share * len(self.fronts)))
+        return attained(self.fronts, budgets, runs_for(share, len(self.fronts)))
 
     def attained(self, budgets: Sequence[int]) -> dict[str, list[float | None]]:
         """The score within each budget that all runs attain, at least half of them, and the best one."""

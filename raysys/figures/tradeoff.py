@@ -140,7 +140,10 @@ def front_3d(
 
 
 def _other(snapshot: Snapshot, kind: Kind, number: int) -> go.Scatter:
-    """The front of another run: what its queries buy, as a step line. Its uids are none of the first run's."""
+    """The front of another run: what its queries buy, as a step line.
+
+    `customdata` begins with no uid, as those of the figure are the first run's.
+    """
     front = run_front(snapshot, kind)
     stairs = staircase(front)
     colour = OTHERS[number % len(OTHERS)]

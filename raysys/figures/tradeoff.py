@@ -164,8 +164,7 @@ def _other(snapshot: Snapshot, kind: Kind, number: int) -> go.Scatter:
 def _colour(figure: go.Figure, run: Snapshot, name: str) -> None:
     """Colour points by a parameter: a number by a scale, which is logarithmic where it spans two decades.
 
-    A category has a colour and a symbol, hollow where the state's is. Where a trial has no such parameter
-    its points stay as they are.
+    A category has a colour and a symbol, hollow where the state's is; a grey asterisk has no such parameter.
     """
     column = run.trials[PARAMETER + name]
     number = not (pa.types.is_string(column.type) or pa.types.is_boolean(column.type))

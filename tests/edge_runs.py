@@ -25,6 +25,7 @@ from raysys.space.schema import Space
 from raysys.space.trial_config import resolve
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, RunState, write_manifest
+from raysys.store.pairs import join_parts, keep_part
 from raysys.store.reader import read_run, reports_of, trials_of
 from raysys.store.schema import reports_table, trials_table
 from raysys.store.writer import RunWriter
@@ -248,6 +249,25 @@ def book(layout: RunLayout, evaluation: int = 100) -> None:
         answers = [Response(np.arange(key.images) % 10) for key in keys]
         journal.append_charges([Charge(*pair) for pair in zip(keys, answers, strict=True)])
     journal.close()
+
+
+def draw(layout: RunLayout, uid: str, steps: Sequence[int]) -> None:
+    """Write the sheets of a trial's generator, as it does: at each step its images are darker."""
+    from raysys.cluster.trial_files import TrialFiles  # knows torch
+
+    for step in steps:
+        images = np.random.default_rng(step).integers(0, 256 // (1 + step), (64, 1, 8, 8)).astype(np.uint8)
+        TrialFiles(layout, uid).show(step, images)
+
+
+def pairs(layout: RunLayout, uid: str, labels: Sequence[int], soft: bool = False) -> None:
+    """Write what a trial asked, one image for each label: pixels of image n are n; soft: told with 0.9."""
+    images = np.broadcast_to(
+        np.arange(len(labels), dtype=np.uint8)[:, None, None, None], (len(labels), 1, 8, 8)
+    )
+    told = np.where(np.eye(10, dtype=bool)[list(labels)], 0.9, 0.1 / 9).astype(np.float32) if soft else None
+    keep_part(layout, uid, 0, images, Response(np.array(labels), told))
+    join_parts(layout, uid)
 
 
 def build(storage: Path, name: str) -> RunLayout:

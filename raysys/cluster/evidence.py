@@ -1,11 +1,12 @@
 """What an audit compares, gathered from a run that may still be going on."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
 from raysys.cluster.http_teacher import http_source
+from raysys.cluster.ledger_evidence import of_ledger
 from raysys.cluster.plan import check_space
 from raysys.errors import RaysysError
 from raysys.files import list_folder
@@ -16,8 +17,7 @@ from raysys.store.manifest import Manifest
 from raysys.store.reader import Snapshot, read_run
 from raysys.teacher.counter import read_counter
 from raysys.teacher.http_link import is_loopback
-from raysys.teacher.journal import read_ledger
-from raysys.teacher.ledger import Ledger
+from raysys.teacher.journal import read_accounts, read_ledger
 
 
 def gather(run: str | Path, teacher_url: str | None, say: Callable[[str], None]) -> tuple[Snapshot, Evidence]:
@@ -31,7 +31,7 @@ def gather(run: str | Path, teacher_url: str | None, say: Callable[[str], None])
     """
     layout = RunLayout.open(run)
     snapshot = read_run(layout)
-    earlier = read_ledger(layout.ledger, layout.filesystem).accounts()
+    earlier = read_accounts(layout.ledger, layout.filesystem)
     images = _counter(snapshot.manifest, teacher_url, say)
     snapshot = read_run(layout)
     checkpoints = _checkpoints(layout, snapshot)
@@ -39,19 +39,6 @@ def gather(run: str | Path, teacher_url: str | None, say: Callable[[str], None])
     charged = sum(account.charged for account in earlier.values())
     counted = None if images is None else Counted(images, charged)
     return snapshot, of_ledger(ledger, earlier, checkpoints, counted)
-
-
-def of_ledger(
-    ledger: Ledger,
-    settled: Iterable[str],
-    checkpoints: Mapping[str, tuple[int, int]],
-    counted: Counted | None = None,
-) -> Evidence:
-    """What the ledger tells, with the rest of the evidence: see `Evidence`."""
-    accounts = ledger.accounts()
-    requests = {uid: {s: key.images for s, key in ledger.charges(uid).items()} for uid in accounts}
-    asked_again = {uid: again for uid in accounts if (again := ledger.asked_again(uid))}
-    return Evidence(accounts, frozenset(settled), requests, asked_again, checkpoints, counted)
 
 
 def _counter(manifest: Manifest, teacher_url: str | None, say: Callable[[str], None]) -> int | None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from raysys.cluster import problem as problems
-from raysys.cluster.evidence import of_ledger
+from raysys.cluster.ledger_evidence import of_ledger
 from raysys.cluster.machine import Machine
 from raysys.cluster.plan import check_space
 from raysys.cluster.problem import Problem

@@ -90,7 +90,7 @@ class RunLayout:
     """
 
     root: Path
-    filesystem: FileSystem = field(default_factory=LocalFileSystem)
+    filesystem: FileSystem = field(default_factory=LocalFileSystem, repr=False)
     uri: str = ""
 
     @classmethod

@@ -1,7 +1,7 @@
 """A run as it stands on disk, at one moment. Reads Parquet and JSON only; never unpickles."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -86,19 +86,31 @@ def read_run(path: str | Path | RunLayout) -> Snapshot:
     Raises CorruptRunError, and StorageError when the storage cannot be read now.
     """
     layout = path if isinstance(path, RunLayout) else RunLayout.open(path)
+    # Trials first: a trial's end is written after its reports, so none of a finished trial can be missing.
+    run = read_without_reports(layout)
+    reports = reports_of(layout).read()
+    return replace(
+        run,
+        reports=latest_reports(reports.table),
+        skipped=run.skipped + reports.lost,
+        damaged=run.damaged + reports.damaged,
+    )
+
+
+def read_without_reports(layout: RunLayout) -> Snapshot:
+    """`read_run` as if the trials had reported nothing: reports are most of what there is to read."""
     manifest = read_manifest(layout)
     updated = last_change(layout)
-    # Trials first: a trial's end is written after its reports, so none of a finished trial can be missing.
-    trials, reports = trials_of(layout).read(), reports_of(layout).read()
+    trials = trials_of(layout).read()
     return Snapshot(
         name=layout.name,
         path=layout.location,
         manifest=manifest,
         trials=latest_trials(trials.table),
-        reports=latest_reports(reports.table),
-        skipped=trials.lost + reports.lost,
+        reports=REPORTS.empty_table(),
+        skipped=trials.lost,
         updated=updated,
-        damaged=trials.damaged + reports.damaged,
+        damaged=trials.damaged,
     )
 
 

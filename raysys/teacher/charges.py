@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow.fs import FileSystem
 
 from raysys.files import list_folder
@@ -50,21 +52,58 @@ class _Request:
 _Requests = dict[tuple[str, int], _Request]
 
 
+@dataclass(frozen=True)
+class Charges:
+    """A ledger at one moment: its requests (columns `CHARGES`), itself without the answers, and how many
+    images the teacher's own counter told of last, if it did.
+    """
+
+    table: pa.Table
+    ledger: Ledger
+    counted: int | None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How a teacher answered.
+
+    `seconds` float64 (answered,) from the first sending of a request to its answer; `unanswered` are the
+    requests without one (rows of the table); `again` counts images that were sent once more for requests
+    that got an answer in the end.
+    """
+
+    seconds: npt.NDArray[np.float64]
+    unanswered: pa.Table
+    again: int
+
+
 def charges_table(folder: Path, filesystem: FileSystem | None = None) -> pa.Table:
     """The requests of the ledger in `folder`, in the order of first sending: columns `CHARGES`.
 
     Raises CorruptRunError, StorageError.
     """
-    return read_charges(folder, filesystem)[0]
+    return read_charges(folder, filesystem).table
 
 
-def read_charges(folder: Path, filesystem: FileSystem | None = None) -> tuple[pa.Table, Ledger]:
-    """`charges_table`, and the ledger with its accounts, without the answers, of the same moment."""
-    ledger, requests = Ledger(), _Requests()
+def read_charges(folder: Path, filesystem: FileSystem | None = None) -> Charges:
+    """The ledger in `folder`. Raises CorruptRunError, StorageError."""
+    ledger, requests, counted = Ledger(), _Requests(), None
     for event in read_events(folder, filesystem):
         apply(ledger, event, answers=False)
         _book(requests, event)
-    return _table(requests), ledger
+        counted = event.get("counted", counted)
+    return Charges(_table(requests), ledger, counted)
+
+
+def answers(table: pa.Table) -> Answers:
+    """What the requests of `charges_table` tell of how they were answered."""
+    waited = pc.subtract(table["answered_at"], table["sent_at"]).drop_null().cast(pa.int64())
+    got = table.filter(pc.is_valid(table["answered_at"]))
+    return Answers(
+        seconds=waited.to_numpy() / 1e6,
+        unanswered=table.filter(pc.is_null(table["answered_at"])),
+        again=pc.sum(got["sent"], min_count=0).as_py() - pc.sum(got["charged"], min_count=0).as_py(),
+    )
 
 
 def ledger_size(folder: Path, filesystem: FileSystem) -> int:

@@ -14,7 +14,7 @@ from s3_server import S3
 from raysys.errors import CorruptRunError, StorageError
 from raysys.oracle import Response
 from raysys.records import EVALUATION
-from raysys.teacher.charges import CHARGES, charges_table, ledger_size, read_charges
+from raysys.teacher.charges import CHARGES, answers, charges_table, ledger_size, read_charges
 from raysys.teacher.journal import Journal, open_journal, read_accounts
 from raysys.teacher.ledger import Charge, Ledger, RequestKey
 from raysys.teacher.log import FILE, LocalLog
@@ -91,13 +91,14 @@ def test_one_row_a_request_in_the_order_of_first_sending(folder: Path) -> None:
 
 
 def test_the_sums_are_those_of_the_accounts(folder: Path) -> None:
-    table, ledger = read_charges(folder)
-    sums = table.group_by("uid").aggregate([("charged", "sum")]).to_pylist()
+    charges = read_charges(folder)
+    sums = charges.table.group_by("uid").aggregate([("charged", "sum")]).to_pylist()
     accounts = read_accounts(folder)
     assert {row["uid"]: row["charged_sum"] for row in sums} == {
         uid: account.charged for uid, account in accounts.items()
     }
-    assert ledger.accounts() == accounts
+    assert charges.ledger.accounts() == accounts
+    assert charges.counted == 75
 
 
 def test_a_run_that_has_asked_nothing_has_no_rows(tmp_path: Path) -> None:
@@ -160,3 +161,14 @@ def test_a_file_that_is_refused_is_told(folder: Path) -> None:
     filesystem = PyFileSystem(Refusing(fsspec.filesystem("file")))
     with pytest.raises(StorageError, match="cannot read the ledger"):
         charges_table(folder, filesystem)
+
+
+def test_how_the_teacher_answered(folder: Path) -> None:
+    found = answers(charges_table(folder))
+    assert found.seconds.tolist() == [1.0, 2.0, 1.0, 2.0]
+    assert found.unanswered.select(["uid", "sequence", "sent"]).to_pylist() == [
+        {"uid": "u00001", "sequence": 2, "sent": 4}
+    ]
+    assert found.again == 5
+    nothing = answers(CHARGES.empty_table())
+    assert (len(nothing.seconds), nothing.unanswered.num_rows, nothing.again) == (0, 0, 0)

@@ -23,7 +23,7 @@ def test_the_numbers_are_those_of_the_command(tmp_path, monkeypatch):
     layout = build(tmp_path, "many")
     run = read_run(layout)
     app = open_page(monkeypatch, tmp_path, PAGE)
-    line = traces(app, "hypervolume-chart")["many"]
+    line = traces(app, "growth-hypervolume-chart")["many"]
     told = history_json(run)
     found = dict(zip(decoded(line["x"]), decoded(line["y"]), strict=True))
     assert found.items() >= {one["ended"]: one["hypervolume"] for one in told["history"]}.items()
@@ -38,9 +38,9 @@ def test_the_axis_is_picked_and_in_the_address(tmp_path, monkeypatch):
     build(tmp_path, "many")
     run = read_run(tmp_path / "many")
     app = open_page(monkeypatch, tmp_path, PAGE, over="queries")
-    assert decoded(traces(app, "front-size-chart")["many"]["x"])[-1] == history_json(run)["queries"]
+    assert decoded(traces(app, "growth-front-chart")["many"]["x"])[-1] == history_json(run)["queries"]
     app.get_by_key("over").set_value("hours").run()
-    assert decoded(traces(app, "hypervolume-chart")["many"]["x"])[-1] < 1
+    assert decoded(traces(app, "growth-hypervolume-chart")["many"]["x"])[-1] < 1
     assert "USD" not in app.get_by_key("over").options
 
 
@@ -48,7 +48,7 @@ def test_a_priced_run_is_drawn_over_its_cost(tmp_path, monkeypatch):
     build(tmp_path, "three")
     build(tmp_path, "priced")
     app = open_page(monkeypatch, tmp_path, PAGE, run="priced", vs="three", over="USD")
-    assert decoded(traces(app, "hypervolume-chart")["priced"]["x"]) == [5, 20]
+    assert decoded(traces(app, "growth-hypervolume-chart")["priced"]["x"]) == [5, 20]
     assert "three is left out: its space has no price" in texts(app)
 
 
@@ -73,10 +73,10 @@ def test_a_run_with_another_reference_is_named_and_left_out_until_they_have_one(
     write_run(tmp_path / "other", records, reference=Reference(accuracy=0.1, queries=9000))
     app = open_page(monkeypatch, tmp_path, PAGE, run="three", vs="other")
     app.multiselect(key="vs").set_value(["other", "many"]).run()
-    assert set(traces(app, "hypervolume-chart")) == {"three", "many"}
+    assert set(traces(app, "growth-hypervolume-chart")) == {"three", "many"}
     assert "other is left out: its reference point is 0.1 at 9,000 queries" in texts(app)
     app.number_input(key="reference-queries").set_value(5000).run()
-    assert set(traces(app, "hypervolume-chart")) == {"three", "many", "other"}
+    assert set(traces(app, "growth-hypervolume-chart")) == {"three", "many", "other"}
     assert [row["run"] for row in rows(app, "hypervolume")] == ["three", "other", "many"]
 
 
@@ -111,7 +111,7 @@ def test_a_damaged_ledger_is_told_and_the_rest_is_shown(tmp_path, monkeypatch):
     app = open_page(monkeypatch, tmp_path, PAGE)
     assert "The ledger cannot be read." in [one.value for one in app.warning]
     assert "laid end to end" in texts(app)
-    assert {"hypervolume-chart", "timeline-chart"} <= charts(app).keys()
+    assert {"growth-hypervolume-chart", "timeline-chart"} <= charts(app).keys()
 
 
 def test_early_stopping_tells_who_survived_and_what_was_saved(tmp_path, monkeypatch):

@@ -95,7 +95,7 @@ def _cell_axis(parameter: Parameter, count: int) -> tuple[npt.NDArray[np.object_
         return np.array(told, dtype=object), {"tickvals": np.arange(count), "ticktext": told}
     if count == grid_values(parameter) and not parameter.log:
         told = [short(value) for value in np.linspace(*ends(parameter), count)]
-        at = _some(count)
+        at = _some(count) if count > 2 * _TICKS else np.arange(count)
         return np.array(told, dtype=object), {"tickvals": at, "ticktext": [told[cell] for cell in at]}
     edges = np.linspace(*ends(parameter), count + 1)
     told = [short(edge) for edge in (10**edges if parameter.log else edges)]

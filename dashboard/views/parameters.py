@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
 import streamlit as st
@@ -249,6 +250,9 @@ def _map(run: Snapshot, names: Sequence[str]) -> None:
         st.info("Pick two different parameters.")
         return
     figure, alt = cached(parameter_map, run, across, up)
+    if figure is None:
+        st.info("No finished trial has both parameters: their conditions exclude each other.")
+        return
     st.caption(
         f"The median {run.manifest.score.replace('_', ' ')} of the finished trials in each cell; hovering"
         " tells how many they are. Empty cells have none."
@@ -256,9 +260,11 @@ def _map(run: Snapshot, names: Sequence[str]) -> None:
     chart(figure, "map-chart", alt)
 
 
-def parameter_map(run: Snapshot, across: str, up: str) -> tuple[go.Figure, str]:
-    """The map of two parameters, and what it shows in words."""
+def parameter_map(run: Snapshot, across: str, up: str) -> tuple[go.Figure | None, str]:
+    """The map of two parameters, none where no trial has both; and what it shows in words."""
     found = cached(searched, run)
+    if (np.isnan(found.values[across]) | np.isnan(found.values[up])).all():
+        return None, ""
     return map_figure(found, across, up), map_alt(found, across, up)
 
 

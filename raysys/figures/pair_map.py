@@ -50,10 +50,8 @@ def map_figure(run: Searched, across: str, up: str, template: str | None = None)
 
 
 def map_alt(run: Searched, across: str, up: str) -> str:
-    """What the figure shows, in words."""
+    """What the figure shows, in words; at least one trial must have both parameters."""
     median, counts = cells(run, across, up)
-    if not counts.any():
-        return f"No finished trial has both {across} and {up}."
     best = np.unravel_index(np.nanargmax(median), median.shape)
     return (
         f"Median {text(run.score)} of {counts.sum():,} finished trials with {across} and {up} in "

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from dashboard_app import charts, decoded, open_page, texts, traces
 from edge_runs import SPACE, build, searched, write_run
+from search_runs import SPACE as CONDITIONAL
+from search_runs import finished
 
 from raysys.cli.app import main
 from raysys.space.load import to_json
@@ -78,6 +80,13 @@ def test_the_map_needs_two_different_parameters(tmp_path, monkeypatch):
     app.selectbox(key="map-y").select("optimizer").run()
     counts = np.array(decoded(charts(app)["map-chart"]["data"][0]["z"]))
     assert counts.size == 10
+
+
+def test_parameters_that_no_trial_has_both_have_no_map(tmp_path, monkeypatch):
+    write_run(tmp_path / "run", finished(20), space=to_json(CONDITIONAL))
+    app = open_page(monkeypatch, tmp_path, PAGE, map_x="lr_sgd", map_y="lr_adamw")
+    assert "exclude each other" in app.info[-1].value
+    assert "map-chart" not in charts(app)
 
 
 def test_a_row_of_the_table_opens_its_trial(tmp_path, monkeypatch):

@@ -122,7 +122,7 @@ def _place(run: Snapshot, uid: str) -> str:
     rows = cached(trial_list, run, "final")
     row = rows.filter(pc.equal(rows["uid"], uid)).select(["front", "layer"]).to_pylist()[0]
     if row["layer"] is None:
-        return "It takes no part in the final front: it did not finish, or a value is not finite or beyond a limit."
+        return "It takes no part in the final front: not finished, or not finite, or beyond a limit."
     if row["front"] is None:
         return f"Its recipe is on layer {row['layer']}, where layer 1 is the final front."
     return f"Its recipe is on the final front{': it is the knee' if row['front'] == KNEE else ''}."
@@ -209,7 +209,7 @@ def _ledger(view: View, record: TrialRecord) -> None:
     if not size:
         st.info("The run has no ledger yet: nothing was asked.")
         return
-    if size > _SMALL_LEDGER and not st.toggle(f"Read the ledger ({size / 1e6:,.0f} MB)", key="read-ledger"):
+    if size > _SMALL_LEDGER and not st.toggle(f"Read the ledger ({size / 1e6:,.0f} MB)", key="trial-read-ledger"):
         return
     rows = cached(_charges, view.run, record.uid)
     _reconcile(record, pc.sum(rows["charged"], min_count=0).as_py())

@@ -47,15 +47,15 @@ def test_distance_is_a_share_of_the_declared_range_on_its_scale(tmp_path):
             {"g_steps": 70, "lr": 1.0, "kind": "sgd"},
         ],
     )
-    assert found["g_steps"] == {"value": "70", "front": "20", "distance": 0.5, "range": "0 to 100", "n": 3}
+    assert found["g_steps"] == {"value": "70", "front": "20", "distance": 0.5, "range": "0 .. 100", "n": 3}
     assert found["lr"]["distance"] == pytest.approx(0.5)
-    assert found["lr"]["range"] == "0.01 to 1, log"
+    assert found["lr"]["range"] == "0.01 .. 1 log"
     assert found["kind"] == {"value": "sgd", "front": "sgd", "distance": None, "range": "sgd, adam", "n": 3}
 
 
 def test_the_range_is_of_the_parameter_that_was_active(tmp_path):
     found = rows(tmp_path, [{"lr": 0.01, "kind": "sgd"}, {"lr": 0.001, "kind": "adam"}])
-    assert found["lr"]["range"] == "0.0001 to 0.01, log"
+    assert found["lr"]["range"] == "0.0001 .. 0.01 log"
     assert found["lr"]["distance"] == pytest.approx(math.log(0.1) / math.log(100))
 
 

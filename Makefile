@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-fast test-cluster check browser picture clean
+.PHONY: demo test test-fast test-cluster check browser picture screenshots clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -52,6 +52,10 @@ browser:
 # make picture RUN=runs/digits-...: the front in the README, from a real run
 picture: $(VENV)/installed-dev
 	$(BIN)/python -m raysys.figures.picture $(RUN) -o docs/front.svg
+
+# make screenshots RUNS=runs [RUN=name]: the dashboard's pages in the README, from real runs
+screenshots: $(VENV)/installed-dev
+	$(BIN)/python tests/screenshots.py $(RUNS) $(if $(RUN),--run $(RUN)) -o docs
 
 clean:
 	rm -rf $(VENV) build dist

@@ -41,7 +41,7 @@ class Limits:
 class View:
     """What the frame says. The snapshots have the objectives that were picked in it.
 
-    `pins`: uids of the picked run that follow from page to page.
+    `pins`: uids of the picked run that follow from page to page. `layouts`: the runs to pick from.
     """
 
     run: Snapshot
@@ -50,6 +50,7 @@ class View:
     kind: Kind
     limits: Limits
     pins: tuple[str, ...]
+    layouts: dict[str, RunLayout]
 
     @property
     def runs(self) -> tuple[Snapshot, ...]:
@@ -73,7 +74,8 @@ def head(title: str, decision: str) -> View:
 def sidebar(layouts: dict[str, RunLayout]) -> None:
     """Draw the controls; afterwards `current` knows what they say. Raises what reading a run raises."""
     side = st.sidebar
-    layouts = _of_space(layouts)
+    spaces = {name: _space(layout) for name, layout in layouts.items()}
+    layouts = _of_space(layouts, spaces)
     layout = layouts[_picked(list(layouts))]
     others = side.multiselect(
         "Compare with",
@@ -105,6 +107,9 @@ def sidebar(layouts: dict[str, RunLayout]) -> None:
         placeholder="none",
         help=f"At most {MOST_PINNED} trials of this run, which follow from page to page.",
     )
+    unreadable = [name for name, space in spaces.items() if space is None]
+    if unreadable:
+        side.text(f"Cannot be read: {', '.join(unreadable)}")
     st.session_state["view"] = View(
         run=run,
         layout=layout,
@@ -112,6 +117,7 @@ def sidebar(layouts: dict[str, RunLayout]) -> None:
         kind=_KINDS[kind or "finished trials"],
         limits=_limits(run, limits),
         pins=tuple(pins),
+        layouts=layouts,
     )
 
 
@@ -124,17 +130,13 @@ def link() -> None:
         st.code(f"{st.context.url}?{urlencode(query, doseq=True)}", language=None, wrap_lines=True)
 
 
-def _of_space(layouts: dict[str, RunLayout]) -> dict[str, RunLayout]:
-    """The runs of the picked space, where there are several; those that cannot be read are told."""
-    spaces = {name: _space(layout) for name, layout in layouts.items()}
-    unreadable = [name for name, space in spaces.items() if space is None]
+def _of_space(layouts: dict[str, RunLayout], spaces: dict[str, str | None]) -> dict[str, RunLayout]:
+    """The runs of the picked space, where there are several."""
     known = sorted({space for space in spaces.values() if space is not None})
-    if len(known) > 1:
-        picked = st.sidebar.selectbox("Space", [_ALL, *known], key="space", bind="query-params")
-        layouts = {name: layout for name, layout in layouts.items() if picked in (_ALL, spaces[name])}
-    if unreadable:
-        st.sidebar.text(f"cannot be read: {', '.join(unreadable)}")
-    return layouts
+    if len(known) < 2:
+        return layouts
+    picked = st.sidebar.selectbox("Space", [_ALL, *known], key="space", bind="query-params")
+    return {name: layout for name, layout in layouts.items() if picked in (_ALL, spaces[name])}
 
 
 def _space(layout: RunLayout) -> str | None:
@@ -156,11 +158,9 @@ def _picked(names: list[str]) -> str:
     """The picked run: what the address names, else the last changed."""
     state = st.session_state
     if state.get("run") not in names and st.query_params.get("run") not in names:
-        if "run" in state:
-            _leave(names[0])
-        else:  # not bound yet, so the address can be written
+        if "run" not in state:  # not bound yet, so the address can be written
             st.query_params["run"] = names[0]
-        state["run"] = names[0]
+        look_at(names[0])
     # Without a default, a selectbox always is in the address: a link keeps its run when another comes.
     name: str | None = st.sidebar.selectbox(
         "Run",
@@ -169,16 +169,19 @@ def _picked(names: list[str]) -> str:
         required=True,
         key="run",
         bind="query-params",
-        on_change=lambda: _leave(state["run"]),
+        on_change=lambda: look_at(state["run"]),
         label_visibility="collapsed",
     )
     return name or names[0]
 
 
-def _leave(name: str) -> None:
-    """Go to the run `name`, whose trials are others, and which is not compared with itself."""
-    st.session_state["pin"] = []
-    st.session_state["vs"] = [other for other in st.session_state.get("vs", []) if other != name]
+def look_at(name: str) -> None:
+    """Pick the run `name`; for callbacks. Pins are trials of one run, and none is compared with itself."""
+    state = st.session_state
+    if "run" in state:
+        state["pin"] = []
+        state["vs"] = [other for other in state.get("vs", []) if other != name]
+    state["run"] = name
 
 
 def _readable(layouts: list[RunLayout]) -> list[Snapshot]:

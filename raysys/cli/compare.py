@@ -13,13 +13,19 @@ from raysys.errors import UsageError
 
 if TYPE_CHECKING:
     from raysys.distill.options import StudentOptions
-    from raysys.store.comparison import Row, Spread
-    from raysys.store.layout import RunLayout
+    from raysys.store.comparison import Row
     from raysys.store.manifest import Manifest
     from raysys.store.reader import Snapshot
 
-FRESH = ("fresh_val_accuracy", "fresh_test_accuracy")
-NUMBERS = ("queries", "val_accuracy", "test_accuracy", "agreement", "test_agreement", *FRESH)
+NUMBERS = (
+    "queries",
+    "val_accuracy",
+    "test_accuracy",
+    "agreement",
+    "test_agreement",
+    "fresh_val_accuracy",
+    "fresh_test_accuracy",
+)
 
 
 def compare(
@@ -50,7 +56,9 @@ def compare(
 
     With --fronts the final fronts instead: runs that differ by their seed only are repetitions of one search.
     """
-    from raysys.store.comparison import comparable, row_json, rows_of, without_noise
+    from raysys.figures.compare_tables import noise_note
+    from raysys.store.comparison import comparable, row_json, rows_of
+    from raysys.store.reader import read_run
 
     if fronts and fresh:
         raise UsageError("--fronts compares searches, --fresh students", hint="give one of them")
@@ -58,20 +66,17 @@ def compare(
     if (settings or config or first) and not fresh:
         raise UsageError("-s, -c and --first are about fresh students", hint="add --fresh")
     recipe = _recipe(settings or [], config or []) if fresh else None
-    found = comparable(runs)
+    found = _all(comparable(read_run(run) for run in runs))
     if fronts:
         return _fronts(found, json)
-    manifest = found[0][1].manifest
+    manifest = found[0].manifest
     rows = rows_of(found)
     if recipe is not None:
         rows = _with_fresh(rows, manifest, recipe, data_root, first)
-    if bare := without_noise(rows):
-        budgets = ", ".join(f"{budget:,}" for budget in bare)
-        output.note(
-            f"no row of uniform or structured noise at {budgets} queries: what all must beat is not shown"
-        )
+    if told_of_noise := noise_note(rows):
+        output.note(told_of_noise)
     if json:
-        told: dict[str, Any] = {"runs": [snapshot.path for _, snapshot in found], "dataset": manifest.dataset}
+        told: dict[str, Any] = {"runs": [snapshot.path for snapshot in found], "dataset": manifest.dataset}
         card = manifest.teacher.as_dict() if manifest.teacher else None
         told |= {"teacher": card, "fresh": None if recipe is None else _parts(recipe)}
         told["first"] = first
@@ -79,17 +84,25 @@ def compare(
     return _show(rows, manifest, recipe is not None)
 
 
-def _fronts(found: "list[tuple[RunLayout, Snapshot]]", json: bool) -> None:
+def _all(found: "tuple[list[Snapshot], list[UsageError]]") -> "list[Snapshot]":
+    """All runs, or the first reason why one cannot be compared is raised."""
+    kept, refused = found
+    if refused:
+        raise refused[0]
+    return kept
+
+
+def _fronts(found: "list[Snapshot]", json: bool) -> None:
     """Two tables: the searches, by number, and the score that their runs attain within each budget."""
     from raysys.store.comparison import EVIDENCE
-    from raysys.store.searches import budgets, common_level, search_json, searches
+    from raysys.store.searches import budgets, common_level, search_json, searches, with_like_fronts
 
-    compared = searches(found)
+    compared = searches(_all(with_like_fronts(found)))
     at, level = budgets(compared), common_level(compared)
-    score = found[0][1].manifest.score
+    score = found[0].manifest.score
     if json:
         told: dict[str, Any] = {
-            "runs": [snapshot.path for _, snapshot in found],
+            "runs": [snapshot.path for snapshot in found],
             "score": score,
             "budgets": at,
         }
@@ -157,54 +170,14 @@ def _with_fresh(
 def _show(rows: "list[Row]", manifest: "Manifest", fresh: bool) -> None:
     """The table, the teacher first; below it what tells rows of one method apart, and what is no evidence."""
     from raysys.distill.options import described
-    from raysys.fronts.objectives import AGREEMENT, TESTED
-    from raysys.store.comparison import EVIDENCE, differing, score_of
+    from raysys.figures.compare_tables import differences, methods_notes, methods_table
 
-    score = score_of(rows)
-    columns = {"val %": score, "test %": TESTED[score], "agree %": "agreement"}
-    if score == AGREEMENT.name:
-        columns = {"agree %": score, "test agree %": TESTED[score]}
-    if fresh:
-        columns |= dict(zip(("fresh\nval %", "fresh\ntest %"), FRESH, strict=True))
-    card = manifest.teacher
-    teacher: list[Any] = [None, "teacher", *[None] * 4]
-    teacher += [_percent(getattr(card, column, None)) for column in columns.values()]
-    table = [teacher]
-    for number, row in enumerate(rows, start=1):
-        queries = row.spread("queries")
-        asked = f"{queries.mean:,.0f}" if queries else ""
-        cells = [number, _name(row), row.response, f"{row.budget:,}", asked, len(row.entries)]
-        table.append([*cells, *(_cell(row.spread(one)) for one in columns.values())])
-    output.table(("", "method", "labels", "budget", "queries", "n", *columns), table)
-    lines = [
-        f"{number}: " + ", ".join(f"{key}={'-' if value is None else value}" for key, value in terms.items())
-        for number, terms in enumerate(differing(rows), start=1)
-        if terms
+    table = methods_table(rows, manifest, fresh, described)
+    cells = [
+        [f"{cell:,}" if isinstance(cell, int) else cell for cell in row.values()] for row in table.to_pylist()
     ]
+    output.table(("", *table.column_names[1:]), cells)
+    lines = [f"{number}: {told}" for number, told in enumerate(differences(rows), start=1) if told]
     if lines:
         output.result("rows of one method and budget differ in", *lines)
-    marked = {row.method: described(row.method) for row in rows}
-    output.result(*(f"* {told}" for method, told in marked.items() if told != method))
-    if any(len(row.entries) < EVIDENCE for row in rows):
-        output.result(f"rows with fewer than {EVIDENCE} seeds (n) are no evidence")
-
-
-def _name(row: "Row") -> str:
-    """Method and preset; a star where the method is given real images."""
-    from raysys.distill.options import described
-
-    name = f"{row.method}/{row.preset}" if row.preset and row.method not in row.preset else row.preset
-    return (name or row.method) + ("*" if described(row.method) != row.method else "")
-
-
-def _cell(over: "Spread | None") -> str:
-    """Mean and standard deviation in percent."""
-    if over is None:
-        return "-"
-    if over.std is None:
-        return f"{100 * over.mean:.1f} ± -"
-    return f"{100 * over.mean:.1f} ± {100 * over.std:.{0 if over.std >= 0.1 else 1}f}"
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f}"
+    output.result(*methods_notes(rows, described))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from raysys.store.driver import Driver
     from raysys.store.layout import RunLayout
     from raysys.store.reader import Snapshot
-    from raysys.store.runs import RunSummary
 
 Storage = Annotated[
     str, typer.Argument(envvar="RAYSYS_STORAGE", help="the folder or URI that holds the runs")
@@ -57,7 +57,7 @@ def ls(
         [
             (
                 run.name,
-                run.problem or _state(run),
+                run.problem or run.told_state,
                 run.space,
                 _short_counts(run.counts),
                 f"{run.charged:,}",
@@ -68,11 +68,6 @@ def ls(
             for run in found
         ],
     )
-
-
-def _state(run: "RunSummary") -> str:
-    """A run's state; of one that says it is running, also that nobody works on it."""
-    return f"{run.state} (dead)" if run.state == "running" and not run.alive else str(run.state)
 
 
 def show(
@@ -92,35 +87,34 @@ def show(
     while True:
         snapshot, driver = read_run(layout), read_driver(layout)
         alive = _alive(driver)  # before it is shown: a death during that is still to be told
-        _show(snapshot, driver, _charged(layout, snapshot), json)
+        _show(layout, snapshot, driver, json)
         if not watch or snapshot.manifest.state != RunState.RUNNING or not alive:
             return
         while last_change(layout) == snapshot.updated and _alive(read_driver(layout)):
             time.sleep(_WATCH_SECONDS)
 
 
-def _charged(layout: "RunLayout", snapshot: "Snapshot") -> int:
-    """Queries charged so far, by the ledger: reports are behind it while trials work, and after a kill."""
-    from raysys.store.manifest import RunState
-    from raysys.teacher.journal import read_accounts
-
-    if snapshot.manifest.state != RunState.RUNNING:
-        return snapshot.charged
-    accounts = read_accounts(layout.ledger, layout.filesystem).values()
-    return max(snapshot.charged, sum(account.charged for account in accounts))
-
-
-def _show(snapshot: "Snapshot", driver: "Driver | None", charged: int, json: bool) -> None:
+def _show(layout: "RunLayout", snapshot: "Snapshot", driver: "Driver | None", json: bool) -> None:
     from raysys.cluster.caps import told
     from raysys.distill.options import described
+    from raysys.store.health import health
     from raysys.store.manifest import RunState
     from raysys.store.points import front_json, run_front
+    from raysys.teacher.accounts import quick_accounts
 
     manifest = snapshot.manifest
     front = front_json(snapshot, run_front(snapshot))
-    failures, notes = snapshot.failures(), snapshot.notes()
+    accounts = quick_accounts(layout.ledger, layout.filesystem)
+    findings = health(snapshot, driver, accounts)
+    known = accounts if isinstance(accounts, dict) else {}
+    # Reports are behind the ledger while trials work, and after a kill.
+    charged = max(snapshot.charged, sum(account.charged for account in known.values()))
     if json:
-        messages = {"failures": failures, "notes": notes}
+        messages = {
+            "failures": snapshot.failures(),
+            "notes": snapshot.notes(),
+            "health": [asdict(one) for one in findings],
+        }
         queries = {"charged": charged, "executed": manifest.executed}
         state = {"state": manifest.state, "trials": snapshot.counts(), "queries": queries}
         works = driver and {**driver.model_dump(mode="json", exclude={"token"}), "alive": driver.alive}
@@ -143,10 +137,10 @@ def _show(snapshot: "Snapshot", driver: "Driver | None", charged: int, json: boo
         rows.append(("skipped", f"{snapshot.skipped} damaged part(s)"))
     output.table(("", ""), rows)
     print_front(front)
-    for error, count in failures.items():
-        output.result(f"failed x{count}: {error}")
-    for uid, note in notes.items():
-        output.result(f"{uid} {note}")
+    if all(one.severity == "note" for one in findings):
+        output.result("healthy: no fault, no warning")
+    for one in findings:
+        output.result(f"{one.severity}: {one.seen}", *([f"  {one.command}"] if one.command else []))
 
 
 def _alive(driver: "Driver | None") -> bool:

@@ -16,13 +16,14 @@ from raysys.distill.options import StudentOptions
 from raysys.errors import DataError, UsageError
 from raysys.space.load import from_json
 from raysys.store.comparison import Entry, Row
+from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest
 from raysys.store.pairs import has_pairs, read_pairs
 
 
 def with_pairs(rows: Sequence[Row]) -> list[Row]:
     """The rows of which every trial's pairs are kept. Raises UsageError when there is none."""
-    kept = [row for row in rows if all(has_pairs(entry.run, entry.record.uid) for entry in row.entries)]
+    kept = [row for row in rows if all(_has_pairs(entry) for entry in row.entries)]
     if not kept:
         raise UsageError(
             "no fresh student can be trained: no row has the images that its trials asked",
@@ -64,7 +65,7 @@ def train_fresh(
     def trained(entry: Entry) -> Entry:
         config = entry.record.config
         pool = ImagePool(dataset.task.image_shape, dataset.task.num_classes)
-        pool.add(*read_pairs(entry.run, entry.record.uid))
+        pool.add(*read_pairs(RunLayout.open(entry.run), entry.record.uid))
         pool = pool if first is None else pool.first(first)
         device = problems.device(space)
         student = fresh_student(pool, config.student, recipe, dataset.task, config.seed, device)
@@ -76,9 +77,13 @@ def train_fresh(
 
     for row in rows:
         for entry in row.entries:
-            if row not in kept and not has_pairs(entry.run, entry.record.uid):
+            if row not in kept and not _has_pairs(entry):
                 say(f"{entry.name}  no pairs are kept, only those of delivered students: no fresh student")
     return [
         replace(row, entries=tuple(trained(entry) for entry in row.entries)) if row in kept else row
         for row in rows
     ]
+
+
+def _has_pairs(entry: Entry) -> bool:
+    return has_pairs(RunLayout.open(entry.run), entry.record.uid)

@@ -1,31 +1,62 @@
 """The front: what accuracy costs in queries. Figures leave colours of text and paper to the theme."""
 
+import html
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import plotly.graph_objects as go
 import pyarrow as pa
 
+from raysys.fronts.attainment import staircase
 from raysys.fronts.front import Front
-from raysys.fronts.objectives import ACCURACY
+from raysys.fronts.objectives import ACCURACY, SECONDS
+from raysys.fronts.points import Bools, Ints
 from raysys.records import TrialStatus
-from raysys.store.points import Kind, floats, points_table, run_front, varying_parameters
+from raysys.store.points import (
+    Kind,
+    floats,
+    front_within,
+    point_of,
+    points_table,
+    positions,
+    run_front,
+    varying_parameters,
+)
 from raysys.store.reader import Snapshot
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#888888"
 """Colours that everyone can tell apart (Okabe and Ito), in light and dark themes."""
 
+PINK = "#CC79A7"
+"""Of what is pinned."""
+
+_SYMBOLS = {
+    "dominated": "circle",
+    "reports": "circle",
+    "not counted": "asterisk-open",
+    TrialStatus.STOPPED.value: "circle-open",
+    TrialStatus.INTERRUPTED.value: "square-open",
+    TrialStatus.RUNNING.value: "triangle-up-open",
+    TrialStatus.FAILED.value: "x-open",
+    TrialStatus.PENDING.value: "diamond-open",
+}
+"""What points off the front are called, in the order of the legend."""
+
 _SVG_POINTS = 1000
 """More points than this are drawn by WebGL, and only the front tells its config on hovering."""
 
-_MOST_POINTS = 10_000
-"""Of more points off the front an even sample is drawn, and the legend says so."""
+_MOST_POINTS = {"dominated": 10_000, "reports": 10_000, TrialStatus.STOPPED.value: 5000}
+"""Of more points (of other names 1,000) an even sample is drawn, and the legend says so."""
 
 _HOVER = (
-    "%{{customdata[0]}}<br>%{{y:.2%}} {score}<br>%{{x:,}} queries<br>%{{customdata[1]}}"
-    "<extra>%{{fullData.name}}</extra>"
+    "%{{customdata[0]}}%{{customdata[1]}}<br>%{{y:.2%}} {score}<br>%{{x:,}} queries<br>%{{customdata[2]}}"
+    "<extra>{extra}</extra>"
+)
+
+_KNEE = (
+    "knee: farthest from the chord<br>between the front's ends, on<br>(score, log queries) scaled to [0, 1]"
 )
 
 
@@ -35,48 +66,62 @@ def front_figure(
     max_queries: float | None = None,
     min_accuracy: float | None = None,
     template: str | None = None,
+    *,
+    max_seconds: float | None = None,
+    share: float = 1.0,
+    pins: Sequence[str] = (),
 ) -> go.Figure:
     """Points, front (a step line: what the money buys until the next point), knee and teacher.
 
-    With limits the front shows only its part within them, and the limits as lines. Give a `template`
-    ("plotly_white") for files; the dashboard's theme fills it in otherwise.
+    With limits the front shows only its part within them, and what is beyond those on queries and score is
+    shaded. Of the points off the front the `share` with the best scores is drawn, 0 to 1; `pins` are uids
+    to ring. Give a `template` ("plotly_white") for files; the dashboard's theme fills it in otherwise.
+    `customdata` of every point begins with its uid.
     """
     whole = run_front(snapshot, kind)
-    points = points_table(snapshot, whole, kind)
-    front = whole.within(max_queries, min_accuracy)
+    front = front_within(snapshot, whole, kind, max_queries, min_accuracy, max_seconds)
     figure = go.Figure(layout={"template": template} if template else None)
-    for trace in _clouds(snapshot, whole, points):
-        figure.add_trace(trace)
-    figure.add_trace(_front_line(snapshot, points.take(front.members)))
+    for name, at in _clouds(snapshot, whole, front, kind, share).items():
+        figure.add_trace(_cloud(snapshot, whole, kind, name, at))
+    beyond = np.setdiff1d(whole.members, front.members)
+    if len(beyond):
+        marker = {"symbol": "circle-open", "size": 9, "color": BLUE}
+        points = points_table(snapshot, whole, kind, beyond)
+        figure.add_trace(_markers(snapshot, points, "front beyond the limits", marker))
+    if len(front.members):
+        figure.add_traces(_front_lines(snapshot, front, kind))
     if front.knee is not None and front.knee in front.members:
-        figure.add_trace(_knee(snapshot, points.take([front.knee])))
+        marker = {"symbol": "diamond-open", "size": 17, "color": ORANGE, "line": {"width": 2.5}}
+        points = points_table(snapshot, whole, kind, np.array([front.knee]))
+        figure.add_trace(_markers(snapshot, points, "knee", marker, _KNEE))
+    if pins:
+        figure.add_trace(_pinned(snapshot, whole, kind, pins))
     if snapshot.manifest.score == ACCURACY.name:  # the teacher agrees with itself
         teacher_line(figure, snapshot)
-    if max_queries is not None:
-        figure.add_vline(x=max_queries, line={"dash": "dash", "width": 1, "color": GREY})
-    if min_accuracy is not None:
-        figure.add_hline(y=min_accuracy, line={"dash": "dash", "width": 1, "color": GREY})
     figure.update_layout(
-        xaxis={
-            "type": "log",
-            "title": "teacher queries (images)",
-            "dtick": "D2",
-            "tickformat": ",",
-            "minorloglabels": "complete",
-        },
-        yaxis={"title": f"student's {text(snapshot.manifest.score)}", "tickformat": ".0%"},
+        xaxis={**LOG_QUERIES, "title": "teacher queries (images), fewer is better"},
+        yaxis={"title": f"student's {text(snapshot.manifest.score)}, more is better", "tickformat": ".0%"},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         margin={"l": 70, "r": 20, "t": 40, "b": 60},
         hovermode="closest",
     )
+    fit(figure)
+    shade_limits(figure, max_queries, min_accuracy)
     return figure
 
 
-def front_alt(snapshot: Snapshot, kind: Kind = "final") -> str:
+def front_alt(
+    snapshot: Snapshot,
+    kind: Kind = "final",
+    max_queries: float | None = None,
+    min_accuracy: float | None = None,
+    max_seconds: float | None = None,
+) -> str:
     """What the figure shows, in words."""
-    front = run_front(snapshot, kind)
+    front = front_within(snapshot, run_front(snapshot, kind), kind, max_queries, min_accuracy, max_seconds)
     total = snapshot.reports.num_rows if kind == "anytime" else snapshot.counts()[TrialStatus.FINISHED]
-    points = "reports" if kind == "anytime" else "finished trials"
+    limited = (max_queries, min_accuracy, max_seconds) != (None, None, None)
+    points = ("reports" if kind == "anytime" else "finished trials") + (" within limits" * limited)
     name = text(snapshot.manifest.score)
     if not len(front.members):
         return f"{name.capitalize()} over queries; no front yet among {total} {points}."
@@ -86,92 +131,49 @@ def front_alt(snapshot: Snapshot, kind: Kind = "final") -> str:
     )
 
 
-def _clouds(snapshot: Snapshot, front: Front, points: pa.Table) -> list[go.Scatter | go.Scattergl]:
-    """The points off the front: faint, and hollow where a trial was stopped."""
-    off = np.ones(points.num_rows, dtype=bool)
-    off[front.members] = False
-    off &= np.isfinite(floats(points, snapshot.manifest.score))
-    if "status" not in points.column_names:
-        return [_cloud(snapshot, points, "reports", np.flatnonzero(off), "circle")] if off.any() else []
-    status = points["status"].to_numpy()
-    clouds = []
-    for name, states, symbol in (
-        ("dominated", (TrialStatus.FINISHED,), "circle"),
-        ("not finished", tuple(TrialStatus), "circle-open"),
-    ):
-        rows = np.flatnonzero(off & np.isin(status, states))
-        off[rows] = False
-        if len(rows):
-            clouds.append(_cloud(snapshot, points, name, rows, symbol))
-    return clouds
+LOG_QUERIES: dict[str, Any] = {
+    "type": "log",
+    "dtick": "D2",
+    "tickformat": ",",
+    "minorloglabels": "complete",
+}
+"""An axis of queries."""
 
 
-def _cloud(
-    snapshot: Snapshot, points: pa.Table, name: str, rows: npt.NDArray[np.int64], symbol: str
-) -> go.Scatter | go.Scattergl:
-    total = len(rows)
-    if total > _MOST_POINTS:
-        rows = rows[np.linspace(0, total - 1, _MOST_POINTS).astype(np.int64)]
-        name = f"{name} ({_MOST_POINTS:,} of {total:,})"
-    draw = go.Scatter if total <= _SVG_POINTS else go.Scattergl
-    return draw(
-        name=name,
-        mode="markers",
-        marker={"color": GREY, "size": 7, "symbol": symbol},
-        opacity=0.45,
-        **_data(snapshot, points.take(rows), configs=total <= _SVG_POINTS),
-    )
+def fit(figure: go.Figure) -> None:
+    """End both axes, x on a log scale, where the points do."""
+    (low, high), (bottom, top) = extent(figure)
+    figure.update_layout(xaxis={"range": np.log10([low, high]).tolist()}, yaxis={"range": [bottom, top]})
 
 
-def _front_line(snapshot: Snapshot, points: pa.Table) -> go.Scatter:
-    """The front; bars are the spread over seeds, where a point has several."""
-    spread = floats(points, f"{snapshot.manifest.score}_std")
-    return go.Scatter(
-        name="front",
-        mode="lines+markers",
-        line={"shape": "hv", "color": BLUE, "width": 2},
-        marker={"size": 9},
-        error_y={"array": spread, "width": 3, "thickness": 1} if np.isfinite(spread).any() else None,
-        **_data(snapshot, points),
-    )
+def shade_limits(figure: go.Figure, max_queries: float | None, min_score: float | None) -> None:
+    """Draw limits on x (queries) and y (score) as lines, and shade what is beyond them.
+
+    The axes must have been fitted, as a shade would otherwise widen them.
+    """
+    line = {"dash": "dash", "width": 1, "color": GREY}
+    shade: dict[str, Any] = {"fillcolor": GREY, "opacity": 0.15, "line": {"width": 0}, "layer": "below"}
+    if max_queries is not None:
+        figure.add_vline(x=max_queries, line=line)
+        figure.add_vrect(x0=max_queries, x1=1e15, **shade)
+    if min_score is not None:
+        figure.add_hline(y=min_score, line=line)
+        figure.add_hrect(y0=-1, y1=min_score, **shade)
 
 
-def _knee(snapshot: Snapshot, points: pa.Table) -> go.Scatter:
-    return go.Scatter(
-        name="knee",
-        mode="markers",
-        marker={"symbol": "diamond-open", "size": 17, "color": ORANGE, "line": {"width": 2.5}},
-        **_data(snapshot, points),
-    )
+def extent(figure: go.Figure) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The least and largest x and y that show all of a figure's points and level lines, and a little more.
 
-
-def _data(snapshot: Snapshot, points: pa.Table, configs: bool = True) -> dict[str, Any]:
-    """Coordinates of some points, and what hovering tells: uid, seeds, and the parameters that differ."""
-    uids = points["uid"].to_pylist()
-    texts = _config_texts(snapshot, uids) if configs else [""] * len(uids)
-    seeds = points["seeds"].to_pylist()
-    names = [uid if n == 1 else f"{uid}, mean of {n} seeds" for uid, n in zip(uids, seeds, strict=True)]
-    return {
-        "x": floats(points, "queries"),
-        "y": floats(points, snapshot.manifest.score),
-        "customdata": np.array([names, texts], dtype=object).T,
-        "hovertemplate": _HOVER.format(score=text(snapshot.manifest.score)),
-    }
-
-
-def _config_texts(snapshot: Snapshot, uids: list[str]) -> list[str]:
-    trials: pa.Table = snapshot.trials
-    configs = dict(zip(trials["uid"].to_pylist(), trials["config"].to_pylist(), strict=True))
-    names = varying_parameters(snapshot)
-    texts = []
-    for uid in uids:
-        options = json.loads(configs.get(uid, "{}"))
-        texts.append("<br>".join(f"{name} = {_short(options[name])}" for name in names if name in options))
-    return texts
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    x in queries, y a share.
+    """
+    drawn = [trace for trace in figure.data if trace.x is not None and trace.xaxis in (None, "x")]
+    x, y = (np.concatenate([[], *(np.asarray(trace[axis], dtype=float) for trace in drawn)]) for axis in "xy")
+    levels = [shape.y0 for shape in figure.layout.shapes if shape.y0 == shape.y1]
+    x = np.log10(x[np.isfinite(x) & (x > 0)]) if len(x) else np.array([0.0])
+    y = np.append(y[np.isfinite(y)], levels)
+    wide, tall = 0.04 * np.ptp(x) or 0.1, 0.05 * np.ptp(y) if len(y) > 1 else 0.05
+    low, high = 10 ** (x.min() - wide), 10 ** (x.max() + wide)
+    return (float(low), float(high)), (float(min(y, default=0) - tall), float(max(y, default=1) + tall))
 
 
 def teacher_line(figure: go.Figure, snapshot: Snapshot) -> None:
@@ -188,3 +190,124 @@ def teacher_line(figure: go.Figure, snapshot: Snapshot) -> None:
 def text(column: str) -> str:
     """A column's name in words."""
     return column.replace("_", " ")
+
+
+def _clouds(snapshot: Snapshot, whole: Front, front: Front, kind: Kind, share: float) -> dict[str, Ints]:
+    """The points off the front, by what they are called."""
+    score, eligible = positions(snapshot, whole, kind)
+    off = np.isfinite(score)
+    if share < 1 and off.any():
+        off &= score >= np.quantile(score[off], 1 - share) if share > 0 else False
+    off[whole.members] = off[front.members] = False
+    if kind == "anytime":
+        names: dict[str, Bools] = {"reports": eligible, "not counted": ~eligible}
+    else:
+        status = points_table(snapshot, whole, kind)["status"].to_numpy(zero_copy_only=False)
+        finished = status == TrialStatus.FINISHED.value
+        names = {"dominated": finished & eligible, "not counted": finished & ~eligible}
+        names |= {one.value: status == one.value for one in TrialStatus if one is not TrialStatus.FINISHED}
+    found = {name: np.flatnonzero(off & names[name]) for name in _SYMBOLS if name in names}
+    return {name: at for name, at in found.items() if len(at)}
+
+
+def _cloud(snapshot: Snapshot, whole: Front, kind: Kind, name: str, at: Ints) -> go.Scatter | go.Scattergl:
+    """Points off the front: faint."""
+    symbol, most, total = _SYMBOLS[name], _MOST_POINTS.get(name, _SVG_POINTS), len(at)
+    if total > most:
+        at = at[np.linspace(0, total - 1, most).astype(np.int64)]
+        name = f"{name} ({most:,} of {total:,})"
+    draw = go.Scatter if len(at) <= _SVG_POINTS else go.Scattergl
+    points = points_table(snapshot, whole, kind, at)
+    return draw(
+        name=name,
+        mode="markers",
+        marker={"color": GREY, "size": 7, "symbol": symbol},
+        opacity=0.45,
+        **_data(snapshot, points, configs=len(at) <= _SVG_POINTS),
+    )
+
+
+def _front_lines(snapshot: Snapshot, front: Front, kind: Kind) -> list[go.Scatter]:
+    """The front; bars are the spread over seeds, where a point has several.
+
+    With a third objective some members buy less for more queries: then the line joins the others only.
+    """
+    points = points_table(snapshot, front, kind, front.members)
+    spread = floats(points, f"{snapshot.manifest.score}_std")
+    stairs = staircase(front)
+    flat = len(snapshot.manifest.objectives) == 2
+    members = go.Scatter(
+        name="front",
+        mode="lines+markers" if flat else "markers",
+        line={"shape": "hv", "color": BLUE, "width": 2} if flat else None,
+        marker={"size": 9, "color": BLUE},
+        error_y={"array": spread, "width": 3, "thickness": 1} if np.isfinite(spread).any() else None,
+        **_data(snapshot, points),
+    )
+    line = go.Scatter(
+        name="best score for its queries",
+        mode="lines",
+        line={"shape": "hv", "color": BLUE, "width": 2},
+        x=front.queries[stairs],
+        y=front.score[stairs],
+        hoverinfo="skip",
+    )
+    return [members] if flat else [line, members]
+
+
+def _pinned(snapshot: Snapshot, whole: Front, kind: Kind, pins: Sequence[str]) -> go.Scatter:
+    """Rings with uids; of a trial whose reports are points around the last, of several seeds their mean."""
+    score, _ = positions(snapshot, whole, kind)
+    points: dict[int, list[str]] = {}
+    for uid in pins:
+        point = point_of(snapshot, whole, uid, kind)
+        if point is not None and np.isfinite(score[point]):
+            points.setdefault(point, []).append(uid)
+    known = sum(map(len, points.values()))
+    name = "pinned" if known == len(pins) else f"pinned ({known} of {len(pins)} have a score)"
+    marker = {"symbol": "circle-open", "size": 20, "color": PINK, "line": {"width": 2.5}}
+    table = points_table(snapshot, whole, kind, np.array([*points], dtype=np.int64))
+    trace = _markers(snapshot, table, name, marker)
+    labels = [html.escape(", ".join(uids)) for uids in points.values()]
+    places = [("top center", "bottom center")[number % 2] for number in range(len(points))]
+    return trace.update(mode="markers+text", text=labels, textposition=places, cliponaxis=False)
+
+
+def _markers(
+    snapshot: Snapshot, points: pa.Table, name: str, marker: dict[str, Any], extra: str = ""
+) -> go.Scatter:
+    return go.Scatter(name=name, mode="markers", marker=marker, **_data(snapshot, points, extra=extra))
+
+
+def _data(snapshot: Snapshot, points: pa.Table, configs: bool = True, extra: str = "") -> dict[str, Any]:
+    """Coordinates of some points, and what hovering tells: uid, seeds, and the parameters that differ."""
+    uids = points["uid"].to_pylist()
+    texts = _config_texts(snapshot, uids) if configs else [""] * len(uids)
+    if configs and SECONDS.name in snapshot.manifest.goal.names:
+        seconds = floats(points, SECONDS.name)
+        texts = [f"{spent:.1f} s<br>{words}" for spent, words in zip(seconds, texts, strict=True)]
+    seeds = ["" if n == 1 else f", mean of {n} seeds" for n in points["seeds"].to_pylist()]
+    return {
+        "x": floats(points, "queries"),
+        "y": floats(points, snapshot.manifest.score),
+        "customdata": np.array([uids, seeds, texts], dtype=object).T,
+        "hovertemplate": _HOVER.format(
+            score=text(snapshot.manifest.score), extra=extra or "%{fullData.name}"
+        ),
+    }
+
+
+def _config_texts(snapshot: Snapshot, uids: list[str]) -> list[str]:
+    trials: pa.Table = snapshot.trials
+    configs = dict(zip(trials["uid"].to_pylist(), trials["config"].to_pylist(), strict=True))
+    names = varying_parameters(snapshot)
+    texts = []
+    for uid in uids:
+        options = json.loads(configs.get(uid, "{}"))
+        told = [f"{name} = {_short(options[name])}" for name in names if name in options]
+        texts.append("<br>".join(map(html.escape, told)))
+    return texts
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

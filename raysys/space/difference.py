@@ -17,11 +17,11 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     One line each, where there is any, for keys that were removed, added and changed. Where a teacher's server
     is does not count.
     """
-    before, after = _flat(old), _flat(new)
+    before, after = flat(old), flat(new)
     removed = [key for key in before if key not in after]
-    added = [_pair(key, _told(after[key])) for key in after if key not in before]
+    added = [_pair(key, told(after[key])) for key in after if key not in before]
     changed = [
-        _pair(key, f"{_told(before[key])} -> {_told(after[key])}")
+        _pair(key, f"{told(before[key])} -> {told(after[key])}")
         for key in before
         if key in after and before[key] != after[key]
     ]
@@ -29,8 +29,8 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [f"{what}: {_listed(keys)}" for what, keys in parts if keys]
 
 
-def _flat(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters and options by their own name, all else by its key."""
+def flat(space: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a search of a space in JSON data: parameters and options by name, all else by its key."""
     flat = {key: value for key, value in space.items() if key not in (*UNDECIDING, "parameters", "options")}
     teacher = dict(flat.get("teacher") or {})
     if teacher.get("http"):
@@ -49,7 +49,7 @@ def _listed(keys: list[str]) -> str:
     return ", ".join(keys[:SHOWN]) + more
 
 
-def _told(value: Any) -> str:
+def told(value: Any) -> str:
     """A range as [low, high], a choice as {a, b}, anything else as it is."""
     if not isinstance(value, Mapping) or "type" not in value:
         return str(value)

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -12,9 +12,8 @@ from typing import Any
 from raysys.errors import UsageError
 from raysys.fronts.objectives import ACCURACY, AGREEMENT
 from raysys.records import Scalar, TrialRecord, TrialStatus
-from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest
-from raysys.store.reader import Snapshot, read_run
+from raysys.store.reader import Snapshot
 
 EVIDENCE = 3
 """Seeds below which a row is no evidence."""
@@ -30,9 +29,12 @@ class Spread:
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished trial of a run; `fresh_...` are of a student that was trained afresh on what it asked."""
+    """A finished trial of the run at that path or URI.
 
-    run: RunLayout
+    `fresh_...` are of a student that was trained afresh on what it asked.
+    """
+
+    run: str
     preset: str
     terms: Mapping[str, Scalar]
     record: TrialRecord
@@ -42,7 +44,7 @@ class Entry:
     @property
     def name(self) -> str:
         """RUN:UID, as `raysys trial --from` takes it."""
-        return f"{self.run.location}:{self.record.uid}"
+        return f"{self.run}:{self.record.uid}"
 
     def value(self, column: str) -> float | None:
         """A number of the trial, None where it has none."""
@@ -65,8 +67,8 @@ class Row:
 
     @property
     def budget(self) -> int:
-        """The most images that each trial might ask."""
-        return int(self.terms["query_budget"])
+        """The most images that each trial might ask; 0 where its config does not say."""
+        return int(self.terms.get("query_budget", 0))
 
     def spread(self, column: str) -> Spread | None:
         """Mean and spread of a number over the seeds; None unless each of them has it."""
@@ -81,43 +83,60 @@ def spread(values: Sequence[float | None]) -> Spread | None:
     return Spread(fmean(known), stdev(known) if len(known) > 1 else None)
 
 
-def comparable(runs: Iterable[str]) -> list[tuple[RunLayout, Snapshot]]:
-    """The runs at these paths or URIs, each once. Raises UsageError, CorruptRunError.
+def comparable(runs: Iterable[Snapshot]) -> tuple[list[Snapshot], list[UsageError]]:
+    """The runs that can be compared with the first one that has a result, and why each other cannot.
 
-    Only runs of one teacher, data set and split of its held-out images can be compared.
+    Only runs of one teacher, data set and split of its held-out images can be. A run counts once, whatever
+    it is called.
     """
-    found: dict[str, tuple[RunLayout, Snapshot]] = {}
+    once = {_identity(run): run for run in reversed(list(runs))}  # the first of a name stays
+    with_results, refused = [], []
+    for run in reversed(once.values()):
+        if _finished(run):
+            with_results.append(run)
+        else:
+            refused.append(
+                UsageError(f"{run.path} has no finished trial", hint="leave it out, or let it end")
+            )
+    kept, different = alike(with_results, _problem, "runs")
+    return kept, refused + different
+
+
+def alike(
+    runs: Sequence[Snapshot], told: Callable[[Manifest], Mapping[str, str]], what: str
+) -> tuple[list[Snapshot], list[UsageError]]:
+    """The runs of which the same is `told` as of the first one, and why each other does not compare.
+
+    `what` is what would be compared: "runs", "fronts".
+    """
+    kept, refused = [], []
     for run in runs:
-        layout = RunLayout.open(run)
-        snapshot = read_run(layout)
-        found.setdefault(
-            snapshot.manifest.id or layout.uri or os.path.realpath(layout.root), (layout, snapshot)
-        )
-        if not _finished(snapshot):
-            raise UsageError(f"{snapshot.path} has no finished trial", hint="leave it out, or let it end")
-    first, *others = (snapshot for _, snapshot in found.values())
-    for other in others:
-        for what, mine in _problem(first.manifest).items():
-            if (theirs := _problem(other.manifest)[what]) != mine:
-                raise UsageError(
-                    f"runs with different {what}s cannot be compared",
-                    f"{first.path} has {mine}, {other.path} has {theirs}",
+        first, own = told(runs[0].manifest), told(run.manifest)
+        names = [name for name in first if own[name] != first[name]]
+        if names:
+            refused.append(
+                UsageError(
+                    f"{what} with different {names[0]} cannot be compared",
+                    f"{runs[0].path} has {first[names[0]]}, {run.path} has {own[names[0]]}",
                     "compare runs of one kind at a time",
                 )
-    return list(found.values())
+            )
+        else:
+            kept.append(run)
+    return kept, refused
 
 
-def rows_of(runs: Iterable[tuple[RunLayout, Snapshot]]) -> list[Row]:
+def rows_of(runs: Iterable[Snapshot]) -> list[Row]:
     """All finished trials as rows, by rising budget, then falling accuracy (agreement without labels).
 
     Of trials that have the seed, too, in common one counts, first of all one that was tested.
     """
     groups: defaultdict[Any, dict[int, Entry]] = defaultdict(dict)
-    for layout, snapshot in runs:
+    for snapshot in runs:
         for record in _finished(snapshot):
             hidden = hidden_by_teacher(snapshot)
             terms = {**record.config.options, **hidden, "student": record.config.student}
-            entry = Entry(layout, snapshot.manifest.preset, terms, record)
+            entry = Entry(snapshot.path, snapshot.manifest.preset, terms, record)
             key = (*record.config.recipe, *hidden.items())
             known = groups[key].setdefault(record.config.seed, entry)
             if known.record.test_agreement is None and record.test_agreement is not None:
@@ -139,13 +158,14 @@ def score_of(rows: Iterable[Row]) -> str:
 
 def differing(rows: Sequence[Row]) -> list[dict[str, Scalar | None]]:
     """For each row, those of its terms that differ among the rows of the same method, response and budget."""
-    told = []
+    kin: defaultdict[tuple[str, str, int], list[Row]] = defaultdict(list)
     for row in rows:
-        kin = [one for one in rows if _kind(one) == _kind(row)]
-        names = sorted({name for one in kin for name in one.terms})
-        differ = [name for name in names if len({json.dumps(one.terms.get(name)) for one in kin}) > 1]
-        told.append({name: row.terms.get(name) for name in differ})
-    return told
+        kin[_kind(row)].append(row)
+    differ = {}
+    for kind, like in kin.items():
+        names = sorted({name for one in like for name in one.terms})
+        differ[kind] = [name for name in names if len({json.dumps(one.terms.get(name)) for one in like}) > 1]
+    return [{name: row.terms.get(name) for name in differ[_kind(row)]} for row in rows]
 
 
 def without_noise(rows: Sequence[Row]) -> list[int]:
@@ -182,14 +202,18 @@ def _finished(snapshot: Snapshot) -> list[TrialRecord]:
     return [one for one in snapshot.records() if one.status is TrialStatus.FINISHED and one.queries]
 
 
+def _identity(run: Snapshot) -> str:
+    return run.manifest.id or (run.path if "://" in run.path else os.path.realpath(run.path))
+
+
 def _problem(manifest: Manifest) -> dict[str, str]:
     """What must be the same in runs that are compared."""
     card, dataset = manifest.teacher, manifest.dataset
     held_out = manifest.space.get("held_out")
     return {
-        "teacher": f"{card.architecture} of sha256 {card.sha256[:12]}" if card else "none",
-        "data set": f"{dataset.get('name')} {str(dataset.get('sha256'))[:12]}",
-        "test split": "all held-out images" if held_out is None else f"{held_out} held-out images",
+        "teachers": f"{card.architecture} of sha256 {card.sha256[:12]}" if card else "none",
+        "data sets": f"{dataset.get('name')} {str(dataset.get('sha256'))[:12]}",
+        "test splits": "all held-out images" if held_out is None else f"{held_out} held-out images",
     }
 
 

@@ -6,11 +6,12 @@ metadata), `label` int64 and, from a soft teacher, `probabilities` float32.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,6 +23,9 @@ from raysys.store.parts import Parts, number_of
 
 ROWS = 4096
 """Images of a row group: what is in memory at once while files are joined."""
+
+_BATCH = 64
+"""Images in memory at once where some are picked."""
 
 _SHAPE = b"image_shape"
 
@@ -81,16 +85,48 @@ def read_pairs(layout: RunLayout, uid: str) -> tuple[Images, Response]:
 
     Raises CorruptRunError when they are not kept or cannot be read.
     """
-    path = layout.pairs(uid)
-    try:
-        with _open(layout, str(path)) as file:
-            return _read(file)
-    except (OSError, pa.ArrowException, ValueError, TypeError, KeyError) as failure:
-        raise CorruptRunError(
-            f"cannot read {path}",
-            f"{type(failure).__name__}: {str(failure).partition(chr(10))[0]}",
-            "restore the file from a backup; nothing was changed",
-        ) from None
+    with _opened(layout, uid) as file:
+        return _read(file)
+
+
+def read_labels(layout: RunLayout, uid: str) -> npt.NDArray[np.int64]:
+    """The teacher's labels of all pairs (n,), in the order of asking. Raises CorruptRunError."""
+    with _opened(layout, uid) as file:
+        return np.asarray(file.read(columns=["label"])["label"].to_numpy(), dtype=np.int64)
+
+
+def read_some_pairs(layout: RunLayout, uid: str, rows: Sequence[int]) -> tuple[Images, Response]:
+    """`rows` (rising, at least one) of what `read_pairs` returns.
+
+    Only the row groups that hold them are read, in small batches. Raises CorruptRunError.
+    """
+    with _opened(layout, uid) as file:
+        shape = json.loads(file.schema_arrow.metadata[_SHAPE])
+        images, labels, told = [], [], []
+        for batch in _batches_with(file, np.asarray(rows)):
+            pixels, label, probabilities = _columns(batch, int(np.prod(shape)))
+            images.append(pixels)
+            labels.append(label)
+            told.append(probabilities)
+        soft = told[0] is not None
+        return np.concatenate(images).reshape(-1, *shape), Response(
+            np.concatenate(labels), np.concatenate(told) if soft else None
+        )
+
+
+def _batches_with(file: pq.ParquetFile, rows: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
+    """`rows` of the file, in batches."""
+    at = 0
+    for group in range(file.num_row_groups):
+        end = at + file.metadata.row_group(group).num_rows
+        if not ((rows >= at) & (rows < end)).any():
+            at = end
+            continue
+        for batch in file.iter_batches(_BATCH, row_groups=[group]):
+            inside = rows[(rows >= at) & (rows < at + len(batch))] - at
+            if len(inside):
+                yield batch.take(pa.array(inside))
+            at += len(batch)
 
 
 def pairs_table(images: Images, response: Response) -> pa.Table:
@@ -124,17 +160,41 @@ def _read(file: pq.ParquetFile) -> tuple[Images, Response]:
     groups = (file.read_row_group(number) for number in range(file.num_row_groups))
     for batch in (batch for table in groups for batch in table.to_batches()):
         rows = slice(at, at + len(batch))
-        pixels = batch.column("image")
-        flat = np.frombuffer(pixels.buffers()[1], np.uint8, len(batch) * size, pixels.offset * size)
-        images[rows] = flat.reshape(-1, size)
-        labels[rows] = batch.column("label").to_numpy()
-        if "probabilities" in batch.schema.names:
-            told.append(batch.column("probabilities").flatten().to_numpy().reshape(len(batch), -1))
+        images[rows], labels[rows], probabilities = _columns(batch, size)
+        if probabilities is not None:
+            told.append(probabilities)
         at = rows.stop
     return images.reshape(n, *shape), Response(labels, np.concatenate(told) if told else None)
+
+
+def _columns(batch: pa.RecordBatch, size: int) -> tuple[Any, Any, Any]:
+    """Pixels uint8 (n, size), labels (n,) and, from a soft teacher, probabilities (n, classes)."""
+    pixels = batch.column("image")
+    flat = np.frombuffer(pixels.buffers()[1], np.uint8, len(batch) * size, pixels.offset * size)
+    soft = "probabilities" in batch.schema.names
+    return (
+        flat.reshape(-1, size),
+        batch.column("label").to_numpy(),
+        batch.column("probabilities").flatten().to_numpy().reshape(len(batch), -1) if soft else None,
+    )
 
 
 @contextmanager
 def _open(layout: RunLayout, path: str) -> Iterator[pq.ParquetFile]:
     with layout.filesystem.open_input_file(path) as stream:
         yield pq.ParquetFile(stream, page_checksum_verification=True)
+
+
+@contextmanager
+def _opened(layout: RunLayout, uid: str) -> Iterator[pq.ParquetFile]:
+    """The pairs of a trial, where whatever is wrong with them is a CorruptRunError."""
+    path = layout.pairs(uid)
+    try:
+        with _open(layout, str(path)) as file:
+            yield file
+    except (OSError, pa.ArrowException, ValueError, TypeError, KeyError) as failure:
+        raise CorruptRunError(
+            f"cannot read {path}",
+            f"{type(failure).__name__}: {str(failure).partition(chr(10))[0]}",
+            "restore the file from a backup; nothing was changed",
+        ) from None

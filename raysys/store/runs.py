@@ -13,7 +13,7 @@ from raysys.store.driver import read_driver
 from raysys.store.layout import RunLayout, inside, open_storage
 from raysys.store.manifest import RunState
 from raysys.store.points import run_front
-from raysys.store.reader import read_run
+from raysys.store.reader import read_run, read_without_reports
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,13 @@ class RunSummary:
     charged: int = 0
     front: int = 0
     hypervolume: float = 0.0
+
+    @property
+    def told_state(self) -> str:
+        """Its state; of one that says it is running, also that nobody works on it."""
+        return (
+            f"{self.state} (dead)" if self.state is RunState.RUNNING and not self.alive else str(self.state)
+        )
 
 
 def discover(storage: str | Path) -> list[RunSummary]:
@@ -79,9 +86,11 @@ def summarise(layout: RunLayout) -> RunSummary:
     """One line about a run."""
     name, path = layout.name, layout.location
     try:
-        snapshot = read_run(layout)
+        snapshot = read_without_reports(layout)
         running = snapshot.manifest.state is RunState.RUNNING
-        driver = read_driver(layout) if running else None
+        alive = running and has_driver(layout)
+        if running:  # its manifest does not know yet what was charged
+            snapshot = read_run(layout)
     except (CorruptRunError, StorageError) as failure:
         return RunSummary(name, path, problem=f"{failure.what}: {failure.why}")
     front = run_front(snapshot)
@@ -89,7 +98,7 @@ def summarise(layout: RunLayout) -> RunSummary:
         name=name,
         path=path,
         state=snapshot.manifest.state,
-        alive=driver is not None and driver.alive,
+        alive=alive,
         created=snapshot.manifest.created,
         updated=snapshot.updated,
         space=str(snapshot.manifest.space.get("name", "")),
@@ -98,3 +107,9 @@ def summarise(layout: RunLayout) -> RunSummary:
         front=len(front.members),
         hypervolume=front.hypervolume,
     )
+
+
+def has_driver(layout: RunLayout) -> bool:
+    """True when a driver works on the run, by its sign of life. Raises StorageError."""
+    driver = read_driver(layout)
+    return driver is not None and driver.alive

@@ -4,23 +4,28 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median_low
+from statistics import fmean, median_low
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from raysys.errors import UsageError
-from raysys.fronts.attainment import attained
+from raysys.fronts.attainment import attained, runs_for
+from raysys.fronts.bootstrap import difference_interval
 from raysys.fronts.front import Front
 from raysys.fronts.history import History
-from raysys.store.comparison import Spread, spread
-from raysys.store.layout import RunLayout
+from raysys.fronts.objectives import Floats
+from raysys.store.comparison import EVIDENCE, Spread, alike, spread
 from raysys.store.manifest import Manifest
 from raysys.store.points import run_front, run_history
 from raysys.store.reader import Snapshot
 
 BUDGETS = 8
 """At how many budgets attainment is told."""
+
+TIE = 1e-9
+"""Hypervolumes that differ by less are equal."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,10 @@ class Search:
         """Queries after which each run first had that hypervolume; None where it never did."""
         return [history.queries_to_reach(level) for history in self.histories]
 
+    def reached_by(self, share: float, budgets: npt.ArrayLike) -> Floats:
+        """The score (budgets,) that at least that share of the runs, in (0, 1], attain within each budget."""
+        return attained(self.fronts, budgets, runs_for(share, len(self.fronts)))
+
     def attained(self, budgets: Sequence[int]) -> dict[str, list[float | None]]:
         """The score within each budget that all runs attain, at least half of them, and the best one."""
         runs = len(self.fronts)
@@ -59,25 +68,65 @@ class Search:
         }
 
 
-def searches(runs: Iterable[tuple[RunLayout, Snapshot]]) -> list[Search]:
-    """The searches that comparable runs are of, in the order given. Raises UsageError.
+@dataclass(frozen=True)
+class Versus:
+    """What the mean hypervolume of a search is above that of another one.
+
+    `interval` is the 95 % bootstrap interval of it; None where either has fewer than 3 runs. `paired`: both
+    have the same seeds, and each pair counts as one. Wins, ties and losses are seeds that both have.
+    """
+
+    difference: float
+    interval: tuple[float, float] | None
+    paired: bool
+    wins: int
+    ties: int
+    losses: int
+
+
+def versus(search: Search, other: Search) -> Versus:
+    """A search against another one with like fronts; runs with one seed count as one, at their mean."""
+    ours, theirs = _by_seed(search), _by_seed(other)
+    paired = ours.keys() == theirs.keys()
+    values, others = list(ours.values()), list(theirs.values())  # by rising seed, both
+    enough = min(len(values), len(others)) >= EVIDENCE
+    off = [ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()]
+    return Versus(
+        difference=fmean(values) - fmean(others),
+        interval=difference_interval(values, others, paired) if enough else None,
+        paired=paired,
+        wins=sum(one > TIE for one in off),
+        ties=sum(abs(one) <= TIE for one in off),
+        losses=sum(one < -TIE for one in off),
+    )
+
+
+def _by_seed(search: Search) -> dict[int, float]:
+    found: defaultdict[int, list[float]] = defaultdict(list)
+    for seed, front in zip(search.seeds, search.fronts, strict=True):
+        found[seed].append(front.hypervolume)
+    return {seed: fmean(volumes) for seed, volumes in found.items()}
+
+
+def with_like_fronts(runs: Sequence[Snapshot]) -> tuple[list[Snapshot], list[UsageError]]:
+    """Of comparable runs those whose fronts are measured as the first one's, and why each other's is not.
 
     Fronts compare only where objectives, reference and limits are the same.
     """
-    found = [snapshot for _, snapshot in runs]
-    first = found[0]
-    for other in found[1:]:
-        for what, mine in _measure(first.manifest).items():
-            if (theirs := _measure(other.manifest)[what]) != mine:
-                raise UsageError(
-                    f"fronts with different {what} cannot be compared",
-                    f"{first.path} has {mine}, {other.path} has {theirs}",
-                    "compare runs of one kind at a time",
-                )
+    return alike(runs, _measure, "fronts")
+
+
+def searches(runs: Iterable[Snapshot]) -> list[Search]:
+    """The searches that runs with like fronts are of, in the order given."""
+    return [_search(group) for group in by_search(runs)]
+
+
+def by_search(runs: Iterable[Snapshot]) -> list[list[Snapshot]]:
+    """The runs of each search, by rising seed; the searches in the order given."""
     groups: defaultdict[str, list[Snapshot]] = defaultdict(list)
-    for snapshot in found:
+    for snapshot in runs:
         groups[json.dumps(_terms(snapshot.manifest), sort_keys=True)].append(snapshot)
-    return [_search(group) for group in groups.values()]
+    return [sorted(group, key=lambda one: one.manifest.seed) for group in groups.values()]
 
 
 def budgets(found: Iterable[Search]) -> list[int]:
@@ -116,7 +165,6 @@ def search_json(search: Search, at: Sequence[int], level: float) -> dict[str, An
 
 
 def _search(group: Sequence[Snapshot]) -> Search:
-    group = sorted(group, key=lambda one: one.manifest.seed)
     return Search(
         terms=_terms(group[0].manifest),
         runs=tuple(one.path for one in group),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pyarrow.fs import FileSystem, LocalFileSystem
+from pyarrow.fs import FileSystem, FileType, LocalFileSystem
 
 from raysys.errors import CorruptRunError
 from raysys.files import file_info
@@ -87,8 +87,18 @@ class Journal:
 
 
 def open_journal(folder: Path, filesystem: FileSystem | None = None) -> Journal:
-    """The journal of a run whose ledger is in `folder`, for the one writer. Raises StorageError."""
+    """The journal of a run whose ledger is in `folder`, for the one writer.
+
+    Raises StorageError, and CorruptRunError in a local copy of an object store: a new file would begin an
+    empty ledger beside the one that is read.
+    """
     if filesystem is None or isinstance(filesystem, LocalFileSystem):
+        if has_writers(LocalFileSystem(), folder):
+            raise CorruptRunError(
+                f"the ledger in {folder} was kept on an object store",
+                "this is a copy, which can be looked at only: two runs would pay for the same queries",
+                "resume the run where it was",
+            )
         return Journal(LocalLog(folder))
     try:
         return Journal(SegmentLog(filesystem, folder))
@@ -122,8 +132,12 @@ def read_events(folder: Path, filesystem: FileSystem | None = None) -> Iterator[
     another. Raises CorruptRunError, StorageError.
     """
     filesystem = filesystem or LocalFileSystem()
-    one_file = file_info(filesystem, folder / FILE).is_file and not has_writers(filesystem, folder)
-    lines = file_lines(folder / FILE, filesystem) if one_file else segment_lines(filesystem, folder)
+    path = folder / FILE
+    there = (
+        file_info(filesystem, path).type is not FileType.NotFound
+    )  # what may not be read is no empty ledger
+    one_file = there and not has_writers(filesystem, folder)
+    lines = file_lines(path, filesystem) if one_file else segment_lines(filesystem, folder)
     return (event for event, _ in _events(lines, str(folder)))
 
 

@@ -44,7 +44,9 @@ def test_json_holds_prior_and_front(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert told["objectives"]["queries"] == {"trials": 12, "best": 5, "why": ""}
     one = {parameter["name"]: parameter for parameter in told["parameters"]}
     assert one["passes"]["prior"] == {"type": "int", "low": 0, "high": 20, "step": 5, "log": False}
-    assert one["passes"]["front"] == {"low": 5, "median": 5, "high": 5}
+    assert one["passes"]["front"] == {"low": 5, "p5": 5, "median": 5, "p95": 5, "high": 5}
+    assert one["passes"]["advice"] == "keep"
+    assert one["passes"]["why"] == "2 points on the front have it, 8 are needed"
     assert one["optimizer"]["front"] == {"counts": [2, 0]}
     assert one["lr_adamw"]["front"] is None
     assert one["lr_sgd"]["trials"] + one["lr_adamw"]["trials"] == one["mixup"]["trials"] == 12

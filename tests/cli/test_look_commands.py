@@ -3,10 +3,9 @@
 import json
 
 import pytest
-from edge_runs import RUNS, build, trial, write_run
+from edge_runs import RUNS, book, build, trial, write_run
 
 from raysys.cli.app import main
-from raysys.cli.dashboard import command
 from raysys.fronts.objectives import ACCURACY, QUERIES, SECONDS
 from raysys.records import TrialStatus
 from raysys.store.manifest import RunState
@@ -131,8 +130,24 @@ def test_a_front_over_reports_exists_before_any_trial_finished(tmp_path, capsys)
 
 def test_show_groups_failures_by_their_first_line(tmp_path, capsys):
     out = run(capsys, "show", build(tmp_path, "failed-only").root)[1]
-    assert "failed x3: ValueError: boom $x$" in out
+    assert "fault: 3 of 3 trials that ended failed: ValueError: boom $x$" in out
     assert "3,000 charged, the cap is 100,000 queries" in out
+
+
+def test_show_tells_what_is_wrong_and_what_to_do(tmp_path, capsys):
+    layout = build(tmp_path, "one")
+    lines = run(capsys, "show", layout.root)[1].splitlines()
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("fault"))
+    assert lines[at].endswith(
+        "disagree in 2 places, first: u00000 reports 500 queries, but was charged only 0."
+    )
+    assert lines[at + 1] == f"  raysys audit {layout.root}"
+    told = json.loads(run(capsys, "show", layout.root, "--json")[1])["health"]
+    assert told[0]["severity"] == "fault" and told[0]["command"] == f"raysys audit {layout.root}"
+    book(layout, evaluation=0)
+    lines = run(capsys, "show", layout.root)[1].splitlines()
+    assert "healthy: no fault, no warning" in lines
+    assert not any(line.startswith(("fault", "warning")) for line in lines)
 
 
 def test_watching_a_run_that_has_ended_shows_it_once(tmp_path, capsys):
@@ -152,13 +167,6 @@ def test_audit_ends_with_3_when_a_report_has_no_charge(tmp_path, capsys):
     assert code == 3
     assert json.loads(out)["mismatches"][0] == "u00000 reports 500 queries, but was charged only 0"
     assert "u00000 reports 500 queries" in err
-
-
-def test_the_dashboard_listens_on_this_machine_only():
-    arguments = command("some storage", 8600, no_browser=True)
-    assert "--server.address=127.0.0.1" in arguments
-    assert "--server.port=8600" in arguments
-    assert arguments[-2:] == ["--", "some storage"]
 
 
 def test_a_third_objective_has_its_column(tmp_path, capsys):

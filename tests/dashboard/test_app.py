@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from dashboard_app import PAGES, charts, open_page, texts
+from dashboard_app import PAGES, charts, metrics, open_page, texts
 from edge_runs import RUNS, build, trial
 
 from raysys.store.writer import RunWriter
@@ -68,11 +68,12 @@ def test_the_address_says_what_is_looked_at(tmp_path, monkeypatch):
 def test_the_page_stays_as_it_was_until_refresh(tmp_path, monkeypatch):
     layout = build(tmp_path, "running")
     app = open_page(monkeypatch, tmp_path)
-    assert "1 finished" in texts(app)
+    assert metrics(app)["Failed trials"] == "0 of 2 (0%)"
     with RunWriter(layout) as writer:
         writer.trial(trial(3))
     app.run()
-    assert "1 finished" in texts(app)
+    assert "1 new trial:" in texts(app)
+    assert metrics(app)["Failed trials"] == "0 of 2 (0%)"
     app.button(key="refresh").click().run()
-    assert "2 finished" in texts(app)
+    assert metrics(app)["Failed trials"] == "0 of 3 (0%)"
     assert not app.button

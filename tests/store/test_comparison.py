@@ -1,5 +1,6 @@
 """Which trials make a row, and what its numbers are."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 import pytest
 from edge_runs import TEACHER, UNLABELLED, trial, write_run
 
-from raysys.errors import CorruptRunError, UsageError
 from raysys.records import TrialConfig, TrialRecord, TrialStatus
 from raysys.store.comparison import (
     Row,
@@ -20,6 +20,7 @@ from raysys.store.comparison import (
     spread,
     without_noise,
 )
+from raysys.store.reader import Snapshot, read_run
 
 
 def record(
@@ -33,11 +34,17 @@ def record(
     return replace(trial(number, val_accuracy=accuracy, **known), config=config)
 
 
+def compared(paths: list[str]) -> list[Snapshot]:
+    kept, refused = comparable(map(read_run, paths))
+    assert refused == []
+    return kept
+
+
 def rows(tmp_path: Path, *runs: list[TrialRecord], **changes: Any) -> list[Row]:
     paths = [str(tmp_path / f"run{number}") for number in range(len(runs))]
     for path, records in zip(paths, runs, strict=True):
         write_run(Path(path), records, **changes)
-    return rows_of(comparable(paths))
+    return rows_of(compared(paths))
 
 
 def test_mean_and_sample_deviation() -> None:
@@ -80,7 +87,7 @@ def test_what_the_teacher_hides_makes_another_row(tmp_path: Path) -> None:
     write_run(tmp_path / "all", [record(0, 1, response="soft")])
     hidden = {"name": "digits", "teacher": {"top_k": 1, "decimals": None}}
     write_run(tmp_path / "top", [record(0, 2, response="soft")], space=hidden)
-    found = rows_of(comparable([str(tmp_path / "all"), str(tmp_path / "top")]))
+    found = rows_of(compared([str(tmp_path / "all"), str(tmp_path / "top")]))
     assert differing(found) == [{"teacher.top_k": None}, {"teacher.top_k": 1}]
 
 
@@ -124,15 +131,15 @@ def test_a_seed_counts_once_and_tested_first(tmp_path: Path) -> None:
 def test_a_run_given_twice_counts_once(tmp_path: Path) -> None:
     root = write_run(tmp_path / "run", [record(0, 1)]).root
     (tmp_path / "link").symlink_to(root)
-    assert len(comparable([str(root), f"{root}/", str(tmp_path / "link")])) == 1
+    assert len(compared([str(root), f"{root}/", str(tmp_path / "link")])) == 1
 
 
 def test_a_preset_names_a_row_only_if_all_its_trials_were_of_it(tmp_path: Path) -> None:
     for name, preset in (("a", "structured"), ("b", "structured"), ("c", "")):
         write_run(tmp_path / name, [record(0, ord(name))], preset=preset)
     paths = [str(tmp_path / name) for name in "abc"]
-    assert [row.preset for row in rows_of(comparable(paths[:2]))] == ["structured"]
-    assert [row.preset for row in rows_of(comparable(paths))] == [""]
+    assert [row.preset for row in rows_of(compared(paths[:2]))] == ["structured"]
+    assert [row.preset for row in rows_of(compared(paths))] == [""]
 
 
 def test_what_tells_rows_of_one_method_and_budget_apart(tmp_path: Path) -> None:
@@ -161,14 +168,17 @@ def test_budgets_without_noise_are_told(tmp_path: Path) -> None:
 def test_runs_that_do_not_compare_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     paths = [str(write_run(tmp_path / "one", [record(0, 1)]).root)]
     paths.append(str(write_run(tmp_path / "two", [record(0, 2)], **changes).root))
-    with pytest.raises(UsageError, match=message):
-        comparable(paths)
+    kept, (reason,) = comparable(map(read_run, paths))
+    assert [run.name for run in kept] == ["one"]
+    assert re.search(message, str(reason))
 
 
-def test_runs_that_say_nothing_are_refused(tmp_path: Path) -> None:
-    good = str(write_run(tmp_path / "one", [record(0, 1)]).root)
-    running = write_run(tmp_path / "two", [replace(record(0, 1), status=TrialStatus.RUNNING)]).root
-    with pytest.raises(UsageError, match="two has no finished trial"):
-        comparable([good, str(running)])
-    with pytest.raises(CorruptRunError, match="nowhere is no run"):
-        comparable([good, str(tmp_path / "nowhere")])
+def test_runs_without_a_result_are_left_out_and_the_next_one_is_the_measure(tmp_path: Path) -> None:
+    waits = [replace(record(0, 1), status=TrialStatus.RUNNING)]
+    write_run(tmp_path / "waits", waits, teacher=replace(TEACHER, sha256="cd" * 32))
+    for name in ("one", "two"):
+        write_run(tmp_path / name, [record(0, 1)])
+    kept, (reason,) = comparable(read_run(tmp_path / name) for name in ("waits", "one", "two"))
+    assert [run.name for run in kept] == ["one", "two"]
+    assert "waits has no finished trial" in str(reason)
+    assert comparable([]) == ([], [])

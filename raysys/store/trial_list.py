@@ -1,0 +1,144 @@
+"""The trials of a run as a list to look through, and where one of them stands among the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raysys.fronts.pareto import layers
+from raysys.records import TrialStatus
+from raysys.store.points import Kind, floats, member_uids, run_front, varying_parameters
+from raysys.store.reader import Snapshot
+from raysys.store.schema import PARAMETER, RECIPE
+
+_SCORES = ("val_accuracy", "agreement", "test_accuracy", "test_agreement")
+
+FRONT, KNEE = "front", "knee"
+"""What the column `front` says of a trial of the front, and of one at its knee."""
+
+
+def trial_list(snapshot: Snapshot, kind: Kind = "final") -> pa.Table:
+    """One row a trial, by uid.
+
+    Columns: `uid`, `state`, `front` (of `kind`: `FRONT`, `KNEE` or null), `layer` (1 is the final front, 2
+    the front once that is taken away, ...; null for trials that take no part), the scores that any trial has
+    (in [0, 1]), `queries` (images), `USD` (of the queries charged) where the space has a price, `seconds`,
+    `seed`, `param.NAME` of the parameters that differ, and `error`, its first line.
+    """
+    trials = snapshot.trials.take(pc.sort_indices(snapshot.trials["uid"]))
+    scores = [name for name in _SCORES if trials[name].null_count < trials.num_rows]
+    scores.sort(key=lambda name: name != snapshot.manifest.score)
+    columns = {"uid": trials["uid"], "state": trials["status"]}
+    columns["front"] = _marks(snapshot, kind, trials["uid"])
+    columns["layer"] = _layers(snapshot)
+    columns |= {name: trials[name] for name in (*scores[:1], "queries")}
+    if price := snapshot.manifest.price:
+        columns["USD"] = pc.multiply(trials["queries"].cast(pa.float64()), price)
+    columns |= {name: trials[name] for name in ("seconds", *scores[1:], "seed")}
+    columns |= {PARAMETER + name: trials[PARAMETER + name] for name in varying_parameters(snapshot)}
+    columns["error"] = pc.list_element(pc.split_pattern(trials["error"], "\n", max_splits=1), 0)
+    return pa.table(columns)
+
+
+def filtered_trials(
+    table: pa.Table,
+    find: str = "",
+    states: Sequence[str] = (),
+    seed: int | None = None,
+    on_front: bool = False,
+    sort: str = "uid",
+    descending: bool = False,
+) -> pa.Table:
+    """The rows of a `trial_list` that hold `find` and are in one of `states` (none: any), sorted.
+
+    `find` is looked for, whatever its case, in uid, error and parameters as NAME=VALUE. Rows without a value
+    to sort by, or with NaN, come last.
+    """
+    keep = np.ones(table.num_rows, dtype=np.bool_)
+    if find:
+        keep &= np.asarray(pc.match_substring(_words(table), find, ignore_case=True))
+    if states:
+        keep &= np.isin(table["state"].to_numpy(), states)
+    if seed is not None:
+        keep &= table["seed"].to_numpy() == seed
+    if on_front:
+        keep &= np.asarray(table["front"].is_valid())
+    table = table.filter(keep)
+    # By uid first: the sort is stable, and equal rows stay by uid.
+    order = [(sort, "descending" if descending else "ascending"), ("uid", "ascending")]
+    return table.take(pc.sort_indices(table, order if sort in table.column_names else order[1:]))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a trial stands among the others that finished, by its own values and not by means over seeds.
+
+    `below`: share in [0, 1] of the `others` (finished trials with a finite score) that have a lower one; None
+    where it has no finite one, or there is no other. `dominated_by`, `dominates`: uids of the finished trials
+    that are nowhere worse and somewhere better than it, and the other way round; None where it takes no part.
+    """
+
+    others: int
+    below: float | None
+    dominated_by: tuple[str, ...] | None
+    dominates: tuple[str, ...] | None
+
+
+def standing(snapshot: Snapshot, uid: str) -> Standing:
+    """Where trial `uid` stands; dominance is among the finished trials within the run's limits."""
+    trials = snapshot.trials.take(pc.sort_indices(snapshot.trials["uid"]))
+    goal, uids = snapshot.manifest.goal, trials["uid"].to_numpy()
+    finished = trials["status"].to_numpy() == TrialStatus.FINISHED.value
+    (own,) = np.flatnonzero(uids == uid)
+    reached = floats(trials, goal.score)
+    others = reached[finished & np.isfinite(reached) & (uids != uid)]
+    below = float(np.mean(others < reached[own])) if len(others) and np.isfinite(reached[own]) else None
+    costs = goal.costs(np.stack([floats(trials, name) for name in goal.names], axis=1))
+    costs[~finished | (trials["queries"].to_numpy() == 0)] = np.nan
+    if not np.isfinite(costs[own]).all():
+        return Standing(len(others), below, None, None)
+    better = (costs <= costs[own]).all(axis=1) & (costs < costs[own]).any(axis=1)
+    worse = (costs >= costs[own]).all(axis=1) & (costs > costs[own]).any(axis=1)
+    return Standing(len(others), below, tuple(uids[better].tolist()), tuple(uids[worse].tolist()))
+
+
+def siblings(snapshot: Snapshot, uid: str) -> list[str]:
+    """Uids of the other trials of the same recipe: they differ from `uid` by their seed only."""
+    trials = snapshot.trials
+    own = trials.filter(pc.equal(trials["uid"], uid)).select(RECIPE).to_pylist()[0]
+    same = pc.not_equal(trials["uid"], uid)
+    for name, value in own.items():
+        same = pc.and_(same, pc.equal(trials[name], value))
+    return sorted(trials.filter(same)["uid"].to_pylist())
+
+
+def _marks(snapshot: Snapshot, kind: Kind, uids: pa.ChunkedArray) -> pa.Array:
+    front = run_front(snapshot, kind)
+    marks: dict[str, str] = {}
+    for member, members in zip(front.members, member_uids(snapshot, front, kind), strict=True):
+        for uid in members:
+            if marks.get(uid) != KNEE:
+                marks[uid] = KNEE if member == front.knee else FRONT
+    return pa.array([marks.get(uid) for uid in uids.to_pylist()], pa.string())
+
+
+def _layers(snapshot: Snapshot) -> pa.Array:
+    """By uid: the layer of the point that each trial belongs to."""
+    trials = snapshot.trials.take(pc.sort_indices(snapshot.trials["uid"]))
+    points, goal = run_front(snapshot).points, snapshot.manifest.goal
+    costs = goal.costs(points.values(goal, {name: floats(trials, name) for name in goal.names}))
+    part = np.asarray(np.isfinite(costs).all(axis=1))
+    return pa.array((layers(costs) + 1)[points.of], mask=~part[points.of])
+
+
+def _words(table: pa.Table) -> pa.Array:
+    """All that one may look for in a row, as one text."""
+    parameters = [
+        pc.binary_join_element_wise(name.removeprefix(PARAMETER), table[name].cast(pa.string()), "=")
+        for name in table.column_names
+        if name.startswith(PARAMETER)
+    ]
+    texts = [table["uid"], table["error"], *parameters]
+    return pc.binary_join_element_wise(*texts, " ", null_handling="skip").combine_chunks()

@@ -18,7 +18,7 @@ from raysys.store.layout import RunLayout
 from raysys.store.reader import read_run
 from raysys.teacher.log import FILE
 
-Files = dict[str, Callable[[], bytes]]
+Files = dict[str, Callable[[], bytes | str]]
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_damaged_ledger_is_told_and_offers_no_file(many, tmp_path, files, monk
     app = open_page(monkeypatch, tmp_path, "export", what="ledger")
     assert app.error[0].value == "It cannot be read."
     assert "the ledger is damaged" in app.code[0].value
-    assert not files
+    assert list(files) == ["many-report.html"]
     assert methods_text(read_run(many)) in texts(app)
 
 
@@ -123,6 +123,16 @@ def test_students_that_are_kept_and_their_command(many, tmp_path, monkeypatch):
     expected = sorted(("u00003", "u00007"), key=lambda uid: queries[uid])
     assert [(row["uid"], row["queries"]) for row in rows] == [(uid, queries[uid]) for uid in expected]
     assert f"raysys export {many.root} --student u00003 -o many-u00003" in texts(app)
+
+
+def test_the_report_is_the_commands(many, tmp_path, files, monkeypatch):
+    build(tmp_path, "three")
+    app = open_page(monkeypatch, tmp_path, "export", run="many", vs="three")
+    words = next(shlex.split(code.value)[1:] for code in app.code if "raysys report" in code.value)
+    assert words == ["report", str(many.root), str(tmp_path / "three"), "-o", "many-report.html"]
+    report = tmp_path / words.pop()
+    assert main([*words, str(report)]) == 0
+    assert files[report.name]() == report.read_text()
 
 
 def test_methods_and_whom_to_cite(many, tmp_path, monkeypatch):
@@ -139,5 +149,5 @@ def test_every_run_can_be_exported(name, tmp_path, files, monkeypatch):
     for what in ("front", "ledger"):
         app.segmented_control(key="what").set_value(what).run()
         assert not app.exception
-    assert len(files) == 3
+    assert len(files) == 4
     assert all(make() for make in files.values())

@@ -122,7 +122,7 @@ def _place(run: Snapshot, uid: str) -> str:
     rows = cached(trial_list, run, "final")
     row = rows.filter(pc.equal(rows["uid"], uid)).select(["front", "layer"]).to_pylist()[0]
     if row["layer"] is None:
-        return "It takes no part in the final front: it did not finish, or a value is not finite or beyond a limit."
+        return "It takes no part in the final front: unfinished, a value not finite, or beyond a limit."
     if row["front"] is None:
         return f"Its recipe is on layer {row['layer']}, where layer 1 is the final front."
     return f"Its recipe is on the final front{': it is the knee' if row['front'] == KNEE else ''}."

@@ -26,7 +26,7 @@ _SECTIONS = {
 }
 
 # Less empty margin than Streamlit leaves, which costs a quarter of a small window.
-_STYLE = "<style>.stMainBlockContainer {padding: 4rem 2.5rem}</style>"
+_STYLE = "<style>.stMainBlockContainer {padding: 4.5rem 2.5rem}</style>"
 
 
 def storage() -> str:

@@ -41,7 +41,7 @@ class Limits:
 class View:
     """What the frame says. The snapshots have the objectives that were picked in it.
 
-    `pins`: uids of the picked run that follow from page to page. `layouts`: all runs of the storage by name.
+    `pins`: uids of the picked run that follow from page to page. `layouts`: the runs to pick from.
     """
 
     run: Snapshot
@@ -158,11 +158,9 @@ def _picked(names: list[str]) -> str:
     """The picked run: what the address names, else the last changed."""
     state = st.session_state
     if state.get("run") not in names and st.query_params.get("run") not in names:
-        if "run" in state:
-            _leave(names[0])
-        else:  # not bound yet, so the address can be written
+        if "run" not in state:  # not bound yet, so the address can be written
             st.query_params["run"] = names[0]
-        state["run"] = names[0]
+        look_at(names[0])
     # Without a default, a selectbox always is in the address: a link keeps its run when another comes.
     name: str | None = st.sidebar.selectbox(
         "Run",
@@ -171,16 +169,19 @@ def _picked(names: list[str]) -> str:
         required=True,
         key="run",
         bind="query-params",
-        on_change=lambda: _leave(state["run"]),
+        on_change=lambda: look_at(state["run"]),
         label_visibility="collapsed",
     )
     return name or names[0]
 
 
-def _leave(name: str) -> None:
-    """Go to the run `name`, whose trials are others, and which is not compared with itself."""
-    st.session_state["pin"] = []
-    st.session_state["vs"] = [other for other in st.session_state.get("vs", []) if other != name]
+def look_at(name: str) -> None:
+    """Pick the run `name`; for callbacks. Pins are trials of one run, and none is compared with itself."""
+    state = st.session_state
+    if "run" in state:
+        state["pin"] = []
+        state["vs"] = [other for other in state.get("vs", []) if other != name]
+    state["run"] = name
 
 
 def _readable(layouts: list[RunLayout]) -> list[Snapshot]:

@@ -7,6 +7,7 @@ from datetime import datetime
 import pyarrow as pa
 import streamlit as st
 
+from dashboard import frame
 from dashboard.elements import table
 from raysys.errors import RaysysError
 from raysys.records import TrialStatus
@@ -39,7 +40,7 @@ def run_table(layouts: Mapping[str, RunLayout], picked: str) -> None:
     if unreadable := readable.count(None):
         columns["problem"] = [run.problem for run in runs]
     but = f", {unreadable} of which cannot be read" if unreadable else ""
-    told = f"{len(runs)} runs in the storage{but}"
+    told = f"{len(runs)} {'runs' if len(runs) > 1 else 'run'}{but}"
     st.caption(f"{told}, as they are now. Pick a row to look at that run.")
     table(
         pa.table(columns),
@@ -57,7 +58,7 @@ def run_table(layouts: Mapping[str, RunLayout], picked: str) -> None:
 def _look_at(key: str, names: list[str]) -> None:
     rows = st.session_state[key]["selection"]["rows"]
     if rows:
-        st.session_state["run"] = names[rows[0]]
+        frame.look_at(names[rows[0]])
 
 
 @st.cache_resource(ttl=_LOOK_AGAIN_S, max_entries=8, show_spinner="Reading the runs")

@@ -220,6 +220,20 @@ def test_another_run_leaves_what_belongs_to_the_first_behind(address: str, page:
     expect(page).to_have_title("Trade-off · many · raysys")
 
 
+def test_a_run_is_picked_in_the_table_of_all_runs(address: str, page: Page) -> None:
+    visit(page, f"{address}/?pin=u00001&run=three&vs=many")
+    cell(page, "runs-of-three", 0)
+    expect(page).to_have_url(re.compile(r"/\?run=(?!three)[^&]+&vs=many$"))
+    expect(page.get_by_role("combobox", name="Run")).not_to_have_value("three")
+
+
+def cell(page: Page, key: str, row: int) -> None:
+    """Click the check box of a row: a table is a canvas."""
+    table = page.locator(f".st-key-{key}").get_by_test_id("stDataFrame")
+    table.scroll_into_view_if_needed()
+    table.click(position={"x": 16, "y": 52 + 35 * row})
+
+
 def test_nonsense_in_the_address_falls_back(address: str, page: Page) -> None:
     visit(
         page,
@@ -228,6 +242,22 @@ def test_nonsense_in_the_address_falls_back(address: str, page: Page) -> None:
     expect(page.get_by_test_id("stException")).to_have_count(0)
     expect(page).to_have_url(re.compile(rf"{address}/tradeoff(\?run=[^&]*)?$"))
     expect(page.get_by_role("spinbutton", name="Max queries")).to_have_value("")
+
+
+def test_from_the_trials_to_one_of_them_by_keyboard_alone(address: str, page: Page) -> None:
+    visit(page, f"{address}/trials?run=three")
+    box = page.get_by_role("combobox", name="Open trial")
+    for _ in range(80):
+        if box.evaluate("box => box === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    expect(box).to_be_focused()
+    page.keyboard.type("u00002")
+    expect(page.get_by_role("option", name="u00002", exact=True)).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/trial\?.*trial=u00002"))
+    expect(page.get_by_role("combobox", name="Trial")).to_have_value("u00002")
 
 
 def test_a_running_run_tells_of_news_and_keeps_the_view_until_refresh(

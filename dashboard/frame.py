@@ -41,7 +41,7 @@ class Limits:
 class View:
     """What the frame says. The snapshots have the objectives that were picked in it.
 
-    `pins`: uids of the picked run that follow from page to page. `layouts`: all runs of the storage by name.
+    `pins`: uids of the picked run that follow from page to page. `layouts`: the runs to pick from.
     """
 
     run: Snapshot

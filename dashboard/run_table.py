@@ -40,7 +40,7 @@ def run_table(layouts: Mapping[str, RunLayout], picked: str) -> None:
     if unreadable := readable.count(None):
         columns["problem"] = [run.problem for run in runs]
     but = f", {unreadable} of which cannot be read" if unreadable else ""
-    told = f"{len(runs)} runs in the storage{but}"
+    told = f"{len(runs)} {'runs' if len(runs) > 1 else 'run'}{but}"
     st.caption(f"{told}, as they are now. Pick a row to look at that run.")
     table(
         pa.table(columns),

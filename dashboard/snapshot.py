@@ -6,8 +6,10 @@ Nothing here changes until `refresh`: a chart whose data changes loses its zoom 
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from threading import Lock
 from typing import Concatenate, ParamSpec, TypeVar
 
+import pyarrow as pa
 import streamlit as st
 
 from dashboard.door import door
@@ -15,6 +17,9 @@ from raysys.errors import StorageError, UnreachableError
 from raysys.store.layout import RunLayout, open_storage
 from raysys.store.reader import Snapshot, last_change, read_run
 from raysys.store.runs import latest_layouts
+
+MOST_BYTES = 320 * 2**20
+"""Of tables in memory: three runs with a million reports each, or a few thousand small ones."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,7 +39,7 @@ def frozen(layout: RunLayout) -> Snapshot:
     stamps = _stamps()
     if layout.location not in stamps:
         stamps[layout.location] = last_change(layout)
-    return _read(layout.location, stamps[layout.location], layout)
+    return _KEPT.read(layout, stamps[layout.location])
 
 
 def has_news(layout: RunLayout) -> bool:
@@ -82,14 +87,34 @@ def _stamps() -> dict[str, datetime]:
     return stamps
 
 
-@st.cache_resource(max_entries=8, show_spinner="Reading the run")
-def _read(location: str, stamp: datetime, _layout: RunLayout) -> Snapshot:
-    """Shared between sessions and never changed; `location` and `stamp` are the key."""
-    del location, stamp
-    return read_run(_layout)
+class _Kept:
+    """The snapshots that were looked at last, shared between sessions and never changed."""
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[str, datetime], Snapshot] = {}
+        self._one_reads = Lock()  # two at once would take the memory twice
+
+    def read(self, layout: RunLayout, stamp: datetime) -> Snapshot:
+        """The run as it was at `stamp`. Raises CorruptRunError, StorageError."""
+        key = (layout.location, stamp)
+        with self._one_reads:
+            if key not in self._runs:
+                self._runs[key] = read_run(layout)
+                pa.default_memory_pool().release_unused()  # what reading took for a moment
+            run = self._runs[key] = self._runs.pop(key)  # the last used one is the last
+            while len(self._runs) > 1 and sum(map(_size, self._runs.values())) > MOST_BYTES:
+                del self._runs[next(iter(self._runs))]
+        return run
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
+def _size(run: Snapshot) -> int:
+    return int(run.trials.nbytes + run.reports.nbytes)
+
+
+_KEPT = _Kept()
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
 def _cached(identity: object, key: str, _make: Callable[[], R]) -> R:
     """`identity` and `key` are the key: hashing tables would sample them."""
     del identity, key

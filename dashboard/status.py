@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import streamlit as st
 
 from dashboard import frame, snapshot
@@ -12,8 +14,8 @@ from raysys.records import TrialStatus
 from raysys.store.driver import Driver, read_driver
 from raysys.store.headline import Pace, pace
 from raysys.store.health import Condition, condition
-from raysys.store.manifest import RunState, read_manifest
-from raysys.store.reader import Snapshot, last_change, latest_trials, trials_of
+from raysys.store.manifest import RunState
+from raysys.store.reader import Snapshot, last_change, read_without_reports
 
 _POLL_SECONDS = 5
 
@@ -58,9 +60,9 @@ def now(view: frame.View) -> Now:
     if (kept := st.session_state.get("now")) is None or kept[0] != key:
         run = shown
         if stamp != shown.updated:
-            trials = latest_trials(trials_of(layout).read().table)
-            run = replace(shown, manifest=read_manifest(layout), trials=trials, updated=stamp)
-        new = len(_ended(run) - _ended(shown))
+            run = replace(read_without_reports(layout), reports=shown.reports)
+        before, after = _ended(shown), _ended(run)
+        new = len(after) - pc.sum(pc.is_in(after, before), min_count=0).as_py()
         kept = st.session_state["now"] = key, Now(run, _words(run), pace(run), new, run is not shown)
     known: Now = kept[1]
     running = known.run.manifest.state is RunState.RUNNING
@@ -88,7 +90,8 @@ def _strip() -> None:
         silent = f": no change for {_duration(datetime.now(UTC) - live.run.updated)}"
         told = found.value + (silent if found is Condition.STALLED else "")
         st.badge(told, icon=icon, color=color)  # type: ignore[arg-type]
-        st.text(live.words + (_left(live.pace) if live.pace and found is Condition.RUNNING else ""))
+        left = _left(live.pace) if live.pace and found is Condition.RUNNING else ""
+        st.text(live.words + left, width="stretch")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(f"The pages show the run {as_of}.", width="content")
         if live.newer:
@@ -99,9 +102,10 @@ def _strip() -> None:
                 st.rerun()
 
 
-def _ended(run: Snapshot) -> set[str]:
-    rows = zip(run.trials["uid"].to_pylist(), run.trials["status"].to_pylist(), strict=True)
-    return {uid for uid, status in rows if TrialStatus(status).ended}
+def _ended(run: Snapshot) -> pa.ChunkedArray:
+    """Uids of the trials that ended."""
+    states = pa.array([status.value for status in TrialStatus if status.ended])
+    return run.trials.filter(pc.is_in(run.trials["status"], states))["uid"]
 
 
 def _words(run: Snapshot) -> str:
@@ -133,6 +137,6 @@ def _left(pace: Pace) -> str:
 def _duration(time: timedelta) -> str:
     """A rough length of time."""
     minutes = time.total_seconds() / 60
-    if minutes < 1.5:
+    if minutes < 2:
         return f"{60 * minutes:.0f} s"
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -11,7 +11,18 @@ import numpy as np
 from raysys.fronts.hypervolume import Reference
 from raysys.fronts.objectives import ACCURACY, AGREEMENT, QUERIES, SECONDS
 from raysys.oracle import Response
-from raysys.records import EVALUATION, Report, TeacherCard, TrialConfig, TrialRecord, TrialStatus
+from raysys.records import (
+    EVALUATION,
+    Report,
+    Scalar,
+    TeacherCard,
+    TrialConfig,
+    TrialRecord,
+    TrialStatus,
+)
+from raysys.space.load import to_json
+from raysys.space.schema import Space
+from raysys.space.trial_config import resolve
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, RunState, write_manifest
 from raysys.store.pairs import join_parts, keep_part
@@ -119,6 +130,50 @@ def _many(count: int) -> list[TrialRecord]:
     ]
 
 
+SPACE = Space.model_validate(
+    {
+        "name": "toy",
+        "dataset": "digits",
+        "teacher": {"architecture": "lenet5", "recipe": {"epochs": 1}},
+        "student": "lenet5",
+        "parameters": {
+            "query_budget": {"type": "int", "low": 100, "high": 2000, "log": True},
+            "passes": {"type": "int", "low": 0, "high": 20, "step": 5},
+            "optimizer": {"type": "categorical", "choices": ["sgd", "adamw"]},
+            "lr_sgd": {
+                "type": "float", "low": 1e-3, "high": 1.0, "log": True, "option": "lr",
+                "when": {"optimizer": "sgd"},
+            },
+            "depth": {"type": "int", "low": 3, "high": 3},
+        },
+        "trials": 40,
+    }
+)  # fmt: skip
+"""With a condition, choices, a log scale, and a parameter that has one value."""
+
+
+def searched(count: int) -> list[TrialRecord]:
+    """Finished trials of `SPACE`, drawn at random; `passes` decides the accuracy."""
+    rng = np.random.default_rng(0)
+    records = []
+    for number in range(count):
+        values: dict[str, Scalar] = {
+            "query_budget": int(rng.integers(100, 2000)),
+            "passes": 5 * int(rng.integers(5)),
+            "optimizer": str(rng.choice(["sgd", "adamw"])),
+            "depth": 3,
+        }
+        if values["optimizer"] == "sgd":
+            values["lr_sgd"] = float(10 ** rng.uniform(-3, 0))
+        own = resolve(SPACE, values, f"u{number:05d}", number)
+        accuracy = 0.3 + float(values["passes"]) / 40 + float(rng.normal(0, 0.01))
+        spent = int(values["query_budget"])
+        records.append(
+            TrialRecord(own.uid, 1, TrialStatus.FINISHED, own, spent, accuracy, seconds=spent / 10)
+        )
+    return records
+
+
 RUNS: dict[str, tuple[list[TrialRecord], dict[str, Any]]] = {
     "none": ([], {"state": RunState.RUNNING, "trials": 8}),
     "one": ([trial(0)], {}),
@@ -175,6 +230,7 @@ RUNS: dict[str, tuple[list[TrialRecord], dict[str, Any]]] = {
             "executed": 3100,
         },
     ),
+    "searched": (searched(40), {"space": to_json(SPACE), "trials": 40}),
 }
 """Name of the run -> its trials, and what its manifest says differently."""
 

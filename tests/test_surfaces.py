@@ -26,6 +26,7 @@ def test_command_names_stay() -> None:
         "front",
         "compare",
         "importance",
+        "report",
         "export",
         "audit",
         "teacher",

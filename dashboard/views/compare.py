@@ -6,6 +6,7 @@ from dashboard import frame
 from dashboard.elements import chart, table
 from dashboard.snapshot import cached_all
 from raysys.figures.comparison import Comparison, compare_runs
+from raysys.figures.front import text
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def _searches(found: Comparison) -> None:
     else:
         chart(found.attainment.figure, "compare-attainment-chart", found.attainment.alt)
     st.caption(
-        f"{found.score} in % that all runs of a search attain within a budget, half of them, the best:"
+        f"{text(found.score)} in % that all runs of a search attain within a budget, half of them, the best:"
     )
     table(found.attained, "compare-attained", f"what is attained within {found.attained.num_rows} budgets")
     if found.difference is not None:

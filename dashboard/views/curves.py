@@ -1,5 +1,6 @@
 """Whether trials overfit, and when they could have ended."""
 
+import numpy as np
 import streamlit as st
 
 from dashboard import frame
@@ -12,9 +13,8 @@ from raysys.store.curves import NEAR, bands, curve_columns, plateaus
 from raysys.store.points import member_uids, run_front
 from raysys.store.reader import Snapshot
 
-_WINDOWS = {"off": 1, "3 reports": 3, "5 reports": 5, "9 reports": 9}
-_MOST_LINES = 24
-"""Trials of the front whose curves are drawn, from its cheap to its dear end."""
+_WINDOWS = {"off": 1, "of 3": 3, "of 5": 5, "of 9": 9}
+_MOST_LINES = 24  # trials of the front
 
 
 def main() -> None:
@@ -24,9 +24,9 @@ def main() -> None:
         st.info("No trial has reported yet. Each does so when it has asked the teacher: wait, then refresh.")
         return
     x, y, window = _controls(view)
-    front = cached(_front, view.run)
-    drawn = front[:_MOST_LINES]
-    groups = (("pinned", view.pins), ("front", drawn))
+    front = tuple(uid for uid in cached(_front, view.run) if uid not in view.pins)
+    drawn = tuple(front[place] for place in _evenly(len(front)))
+    groups = (("front", drawn), ("pinned", view.pins))
     spread = cached(bands, view.run, x, y)
     if not spread.trials:
         st.info(f"No report has a finite {words(y)}.")
@@ -37,25 +37,25 @@ def main() -> None:
         "curves-chart",
         cached(curves_alt, view.run, x, y, groups),
     )
-    _ends(view, (*view.pins, *(uid for uid in front if uid not in view.pins)))
+    _ends(view, (*view.pins, *front))
 
 
 def _controls(view: View) -> tuple[str, str, int]:
     """What is drawn over what, and how much it is smoothed."""
-    line = st.columns([2, 3, 3], vertical_alignment="bottom")
     columns = cached(curve_columns, view.run)
-    y = line[0].selectbox("Curve", columns, key="curve", bind="query-params", format_func=words)
-    x = line[1].segmented_control(
-        "Over", list(AXES), default="queries", key="curves-over", bind="query-params", required=True
-    )
-    smooth = line[2].segmented_control(
-        "Moving median of the lines",
-        list(_WINDOWS),
-        default="off",
-        key="smooth",
-        bind="query-params",
-        required=True,
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        y = st.selectbox("Curve", columns, key="curve", bind="query-params", format_func=words, width=240)
+        x = st.segmented_control(
+            "Over", list(AXES), default="queries", key="curves-over", bind="query-params", required=True
+        )
+        smooth = st.segmented_control(
+            "Moving median (reports)",
+            list(_WINDOWS),
+            default="off",
+            key="smooth",
+            bind="query-params",
+            required=True,
+        )
     return x or "queries", y or columns[0], _WINDOWS[smooth or "off"]
 
 
@@ -64,9 +64,15 @@ def _front(run: Snapshot) -> tuple[str, ...]:
     return tuple(uid for uids in member_uids(run, run_front(run)) for uid in uids)
 
 
+def _evenly(count: int) -> list[int]:
+    """At most so many places of `count`, with both ends."""
+    places = np.unique(np.linspace(0, count - 1, min(count, _MOST_LINES)).round().astype(int))
+    return [int(place) for place in places]
+
+
 def _counts(trials: int, excluded: int, drawn: int, front: int, pinned: int) -> str:
     """What is shown, of how many."""
-    lines = f"Lines: {drawn} of {front} trials of the final front" if front else "There is no front yet"
+    lines = f"Lines: {drawn} of {front} {'other ' if pinned else ''}trials of the final front"
     lines += f", {pinned} pinned." if pinned else "; pin trials in the sidebar to see theirs."
     without = f" {excluded:,} reports without a finite value are left out." if excluded else ""
     return (

@@ -19,8 +19,7 @@ from raysys.store.pictures import answers_sheet, png, sheet_steps
 from raysys.store.reader import Snapshot
 from raysys.store.trial_list import FRONT, KNEE, trial_list
 
-_SHEETS, _ASKED = 6, 60
-"""Sheets, and images that were asked, on a page."""
+_SHEETS, _ASKED = 6, 60  # on a page
 
 
 def main() -> None:
@@ -47,7 +46,7 @@ def _shown_first(run: Snapshot) -> list[str]:
     """All uids: the knee's first, then the front's, each with sheets before those without."""
     layout = frame.current().layout
     have = {info.base_name for info in list_folder(layout.filesystem, layout.samples)}
-    trials = trial_list(run)
+    trials = cached(trial_list, run, "final")
     marks = dict(zip(trials["uid"].to_pylist(), trials["front"].to_pylist(), strict=True))
     rank = {KNEE: 0, FRONT: 1}
     return sorted(marks, key=lambda uid: (uid not in have, rank.get(marks[uid] or "", 2), uid))

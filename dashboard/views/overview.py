@@ -45,8 +45,8 @@ def main() -> None:
 def _metrics(view: frame.View) -> None:
     run, limits = view.run, view.limits
     manifest = run.manifest
-    told = cached(headline, run, view.kind, limits.queries, limits.score)
-    within = " within the limits" if limits.queries is not None or limits.score is not None else ""
+    told = cached(headline, run, view.kind, limits.queries, limits.score, limits.seconds)
+    within = "" if limits == frame.Limits() else " within the limits"
     charged, cap = cached(_charged, run), manifest.caps.get("queries")
     gained = round(told.gained, 3) + 0.0 if view.kind == "final" and told.gained is not None else None
     with st.container(horizontal=True):
@@ -57,7 +57,9 @@ def _metrics(view: frame.View) -> None:
             gained if gained is None else f"{gained:+.3f}",
             delta_color="normal" if gained else "off",
             delta_arrow="auto" if gained else "off",
-            delta_description=f"over the last {told.recent} trials",
+            delta_description=f"over the last {told.recent} trials"
+            if told.recent > 1
+            else "with the last trial",
             help="Of the whole front. The tables hold no times at which trials ended, so the change is over"
             " the last tenth of those that ended, at least one. A further seed may make it fall.",
         )
@@ -124,9 +126,11 @@ def _finding(finding: Finding) -> None:
 
 def _front(view: frame.View) -> None:
     limits = view.limits
-    figure = cached(front_figure, view.run, view.kind, limits.queries, limits.score)
+    figure = cached(
+        front_figure, view.run, view.kind, limits.queries, limits.score, max_seconds=limits.seconds
+    )
     if any(len(trace.x) for trace in figure.data):
-        alt = cached(front_alt, view.run, view.kind)
+        alt = cached(front_alt, view.run, view.kind, limits.queries, limits.score, limits.seconds)
         chart(figure, "overview-front-chart", alt, height=_HEIGHT)
         st.page_link("views/tradeoff.py", label="Look closer: Trade-off", icon=":material/arrow_forward:")
     else:

@@ -26,10 +26,8 @@ from raysys.store.trial_list import FRONT, KNEE, Standing, siblings, standing, t
 from raysys.teacher.charges import charges_table, ledger_size
 
 _SHOWN_SHEETS = 8
-_SMALL_FILE = 4_000_000
-"""Bytes of a file whose hash is told at once."""
-_SMALL_LEDGER = 8_000_000
-"""Bytes of a ledger that is read at once; a larger one at a click."""
+_SMALL_FILE = 4_000_000  # bytes; its hash is told at once
+_SMALL_LEDGER = 8_000_000  # bytes; it is read at once
 _MOST_NAMED = 6
 
 
@@ -45,7 +43,7 @@ def main() -> None:
     _headline(view.run, record)
     if record.error:
         st.text("Error" if record.status is TrialStatus.FAILED else "Note")
-        st.code(record.error, language=None)
+        st.code(record.error, language=None, wrap_lines=True)
     _standing(view.run, uid)
     _parameters(view.run, uid)
     tabs = st.tabs(list(_PARTS), key="trial-part", on_change="rerun", bind="query-params")
@@ -85,7 +83,7 @@ def _picked(view: View, uids: list[str]) -> str:
 
 def _first(run: Snapshot) -> int:
     """Which of the uids is looked at first: the knee, else one of the front."""
-    marks = trial_list(run)["front"].to_pylist()
+    marks = cached(trial_list, run, "final")["front"].to_pylist()
     return next((marks.index(mark) for mark in (KNEE, FRONT) if mark in marks), 0)
 
 
@@ -97,49 +95,63 @@ def _record(run: Snapshot, uid: str) -> TrialRecord:
 def _headline(run: Snapshot, record: TrialRecord) -> None:
     """What it is and what it reached."""
     score, budget = run.manifest.score, record.config.options.get("query_budget")
-    tested = getattr(record, TESTED[score])
+    tested, config = getattr(record, TESTED[score]), record.config
     metrics = {
         "State": record.status.value,
-        f"{_words(score).capitalize()} (val) ↑": _share(getattr(record, score)),
+        f"{_words(score).capitalize()} ↑": _share(getattr(record, score)),
         f"{_words(TESTED[score]).capitalize()} ↑": _share(tested) if tested is not None else None,
         "Queries (images) ↓": f"{record.queries:,}",
         "Query budget": f"{budget:,}" if isinstance(budget, int) else None,
         "Cost (USD) ↓": f"{record.queries * run.manifest.price:,.2f}" if run.manifest.price else None,
         "Seconds ↓": f"{record.seconds:,.1f}",
-        "Seed": str(record.config.seed),
     }
     with st.container(horizontal=True):
         for label, value in metrics.items():
             if value is not None:
                 st.metric(label, value, width="content")
+    st.text(
+        f"Method {config.method}, {config.response} answers, student {config.student}, seed {config.seed}."
+    )
 
 
 def _standing(run: Snapshot, uid: str) -> None:
     """Where it stands among the others, with ways to them."""
     others = cached(siblings, run, uid)
     where = cached(standing, run, uid)
-    for line in _sentences(where, _words(run.manifest.score)):
-        st.text(line)
+    place = cached(_place, run, uid)
+    st.text(" ".join([place, *_sentences(where, _words(run.manifest.score))]))
     for label, uids in (("Other seeds of this recipe", others), ("Dominated by", where.dominated_by)):
         if uids:
             _links(label, uids)
 
 
+def _place(run: Snapshot, uid: str) -> str:
+    """Where its recipe stands, which is one point with all its seeds."""
+    rows = cached(trial_list, run, "final")
+    row = rows.filter(pc.equal(rows["uid"], uid)).select(["front", "layer"]).to_pylist()[0]
+    if row["layer"] is None:
+        return "It takes no part in the final front: unfinished, a value not finite, or beyond a limit."
+    if row["front"] is None:
+        return f"Its recipe is on layer {row['layer']}, where layer 1 is the final front."
+    return f"Its recipe is on the final front{': it is the knee' if row['front'] == KNEE else ''}."
+
+
 def _sentences(where: Standing, score: str) -> list[str]:
+    """How it compares with other trials."""
     told = []
     if where.below is not None:
         told.append(
             f"Higher {score} than {where.below:.0%} of the other finished trials (n = {where.others})."
         )
-    if where.dominated_by is None or where.dominates is None:
-        told.append("It takes no part in the final front: it did not finish, or a value of it is not finite.")
-    elif where.dominated_by:
-        told.append(
-            f"{len(where.dominated_by):,} finished trials dominate it; it dominates {len(where.dominates):,}."
-        )
-    else:
-        told.append(f"No finished trial dominates it; it dominates {len(where.dominates):,}.")
+    if where.dominated_by is not None and where.dominates is not None:
+        count = len(where.dominated_by)
+        trials = "No finished trial dominates" if not count else _many(count)
+        told.append(f"{trials} it; it dominates {len(where.dominates):,}.")
     return told
+
+
+def _many(count: int) -> str:
+    return "1 finished trial dominates" if count == 1 else f"{count:,} finished trials dominate"
 
 
 def _links(label: str, uids: Sequence[str]) -> None:
@@ -174,7 +186,7 @@ def _parameters(run: Snapshot, uid: str) -> None:
                 format="percent",
                 help="from the front's median, as a share of the declared range, on its scale",
             ),
-            "range": st.column_config.TextColumn("declared range"),
+            "range": st.column_config.TextColumn("declared", help="the range or the choices of the space"),
             "n": st.column_config.NumberColumn(help="points of the front that have this parameter"),
         },
     )
@@ -310,7 +322,10 @@ def _files(view: View, record: TrialRecord) -> None:
         files.append_column("sha256", pa.array(hashes, pa.string())),
         "files-table",
         f"{files.num_rows} files of trial {record.uid}, with size and sha256.",
-        column_config={"bytes": st.column_config.NumberColumn(format="localized")},
+        column_config={
+            "bytes": st.column_config.NumberColumn(format="localized"),
+            "written": st.column_config.DatetimeColumn("written (UTC)", format="YYYY-MM-DD HH:mm:ss"),
+        },
     )
 
 

@@ -21,6 +21,7 @@ from raysys.store.schema import PARAMETER
 from raysys.store.trial_list import filtered_trials, trial_list
 
 _PAGE_ROWS = 1000
+_MOST_HEIGHT = 600  # pixels
 _CURVE = "curve"
 _SHARES = ("val_accuracy", "agreement", "test_accuracy", "test_agreement")
 
@@ -95,9 +96,10 @@ def _pick(view: View, shown: pa.Table, start: int, total: int) -> list[str]:
     identity = zlib.crc32(repr((view.run.path, view.run.updated, uids)).encode())
     curves = cached(sparklines, view.run, tuple(uids))
     picked = table(
-        shown.add_column(shown.column_names.index("queries"), _CURVE, curves),
+        shown.add_column(shown.column_names.index("seconds"), _CURVE, curves),
         f"trials-{identity:08x}",
         f"Trials {start + 1:,} to {start + len(uids):,} of {total:,}, one a row; select rows to compare.",
+        height=min(_MOST_HEIGHT, 37 + 35 * len(uids)),
         on_select="rerun",
         selection_mode="multi-row",
         column_config={
@@ -108,7 +110,10 @@ def _pick(view: View, shown: pa.Table, start: int, total: int) -> list[str]:
                 if name in shown.column_names
             },
             _CURVE: st.column_config.LineChartColumn(
-                _words(view.run.manifest.score), help="over the trial's reports", width="small"
+                help=f"{_words(view.run.manifest.score)} from 0 to 100 % over the trial's reports",
+                width="small",
+                y_min=0,
+                y_max=1,
             ),
             "queries": st.column_config.NumberColumn(format="localized"),
             "USD": st.column_config.NumberColumn(format="dollar"),

@@ -1,5 +1,6 @@
 """`raysys front`: what accuracy costs in queries."""
 
+import math
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,10 @@ def front(
             min=0, max=1, help="only points of at least this accuracy (or agreement); the cheapest is marked"
         ),
     ] = None,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="only points of at most so many seconds of work; the best is marked"),
+    ] = None,
     kind: Annotated[
         FrontKind, typer.Option(help="final: over finished trials; anytime: over all reports")
     ] = FrontKind.FINAL,
@@ -56,11 +61,12 @@ def front(
     from raysys.store.reader import read_run
 
     of_whole = [flag for flag, given in (("--history", history), ("--what-if", what_if)) if given]
-    limited = max_queries is not None or min_accuracy is not None or kind is FrontKind.ANYTIME
+    limits = (max_queries, min_accuracy, max_seconds)
+    limited = limits != (None, None, None) or kind is FrontKind.ANYTIME
     if of_whole and (limited or len(of_whole) > 1):
         raise UsageError(
             f"{of_whole[0]} is of the whole final front",
-            hint="leave out --max-queries, --min-accuracy and --kind, and ask for one of the two at a time",
+            hint="leave out limits and --kind, and ask for one of the two at a time",
         )
     snapshot = read_run(run)
     if what_if is not None:
@@ -68,20 +74,27 @@ def front(
     elif history:
         _history(snapshot, json)
     else:
-        _front(snapshot, kind, max_queries, min_accuracy, json)
+        _front(snapshot, kind, *limits, json)
 
 
 def _front(
-    snapshot: "Snapshot", kind: FrontKind, max_queries: int | None, min_accuracy: float | None, json: bool
+    snapshot: "Snapshot",
+    kind: FrontKind,
+    max_queries: int | None,
+    min_accuracy: float | None,
+    max_seconds: float | None,
+    json: bool,
 ) -> None:
     from raysys.fronts.attainment import best_within, cheapest_with
-    from raysys.store.points import front_json, run_front
+    from raysys.store.points import front_json, front_within, run_front
 
     whole = run_front(snapshot, kind.value)
-    part = whole.within(max_queries, min_accuracy)
+    part = front_within(snapshot, whole, kind.value, max_queries, min_accuracy, max_seconds)
     data = front_json(snapshot, part, kind.value)
+    spending = max_queries is not None or max_seconds is not None
+    most = math.inf if max_queries is None else max_queries
     marked = {
-        "best": None if max_queries is None else best_within(part, max_queries),
+        "best": best_within(part, most) if spending else None,
         "cheapest": None if min_accuracy is None else cheapest_with(part, min_accuracy),
     }
     for member, point in zip(part.members, data["points"], strict=True):

@@ -33,7 +33,7 @@ def check_space(space: Space) -> Task:
     batch is found here, and not by the trial that draws both. Raises SpaceError with the key at fault, and
     DataError for an unknown data set.
     """
-    task = _task(space)
+    task = space_task(space)
     if {(one.name, one.direction) for one in space.objectives} - {SECONDS} not in OBJECTIVES:
         raise SpaceError(
             f"space {space.name}: objectives: only val_accuracy or agreement up, and queries down",
@@ -109,7 +109,8 @@ def most_held_out(space: Space) -> int | None:
     return space.held_out or (SYNTHETIC_IMAGES if space.dataset == SYNTHETIC else None)
 
 
-def _task(space: Space) -> Task:
+def space_task(space: Space) -> Task:
+    """What a trial may know of the space's problem. Raises SpaceError, DataError for an unknown data set."""
     if space.task is None and space.dataset == SYNTHETIC:
         raise SpaceError(
             f"space {space.name}: task: made images need to know what the teacher takes",

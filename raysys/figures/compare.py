@@ -9,7 +9,8 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from raysys.figures.compare_tables import run_names, search_names
-from raysys.figures.front import BLUE, GREY, ORANGE, text
+from raysys.figures.front import BLUE, GREY, LOG_QUERIES, ORANGE, text
+from raysys.fronts.attainment import staircase, steps
 from raysys.fronts.objectives import Floats
 from raysys.store.comparison import EVIDENCE
 from raysys.store.searches import Search
@@ -31,12 +32,12 @@ def fronts_figure(searches: Sequence[Search], score: str, template: str | None =
     shapes = zip(cycle(DASHES), cycle(MARKERS), strict=False)
     for number, one in enumerate(searches):
         for front in one.fronts:
-            rising = np.diff(np.maximum.accumulate(front.score), prepend=-np.inf) > 0
+            stairs = staircase(front)
             dash, marker = next(shapes)
             figure.add_scatter(
                 name=f"{_plain(next(names))} (search {number + 1})",
-                x=front.queries[rising],
-                y=front.score[rising],
+                x=front.queries[stairs],
+                y=front.score[stairs],
                 mode="lines+markers",
                 line={"shape": "hv", "dash": dash, "color": _colour(number)},
                 marker={"symbol": marker, "size": 8},
@@ -69,7 +70,7 @@ def attainment_figure(searches: Sequence[Search], score: str, template: str | No
         if len(one.runs) < EVIDENCE:
             continue
         shown = f"{_plain(name)} (n = {len(one.runs)})"
-        budgets = np.append(_budgets([one]), end)
+        budgets = np.append(steps(one.fronts), end)
         low, median, high = (one.reached_by(share, budgets) for share in (0.75, 0.5, 0.25))
         line = {"shape": "hv", "color": _colour(number), "dash": DASHES[number % len(DASHES)]}
         band: dict[str, Any] = {"mode": "lines", "legendgroup": shown, "hoverinfo": "skip"}
@@ -137,7 +138,7 @@ def attained_difference(first: Search, other: Search) -> tuple[Floats, Floats]:
 
     NaN where half of the runs of either have no student so cheap.
     """
-    budgets = _budgets([first, other])
+    budgets = steps([*first.fronts, *other.fronts])
     return budgets, other.reached_by(0.5, budgets) - first.reached_by(0.5, budgets)
 
 
@@ -203,19 +204,16 @@ def hypervolume_alt(searches: Sequence[Search]) -> str:
     return f"Hypervolumes of the final fronts, a point a run. {'; '.join(told)}."
 
 
+_MOST_SPANS = 3
+"""Of more stretches of budgets the number is told, and the ends."""
+
 _CORNER = {"xref": "paper", "yref": "paper", "x": 0, "xanchor": "left", "showarrow": False}
 
 
 def _budget_figure(title: str, template: str | None) -> go.Figure:
     figure = go.Figure(layout={"template": template} if template else None)
     figure.update_layout(
-        xaxis={
-            "type": "log",
-            "title": "teacher queries (images)",
-            "dtick": "D2",
-            "tickformat": ",",
-            "minorloglabels": "complete",
-        },
+        xaxis={**LOG_QUERIES, "title": "teacher queries (images)"},
         yaxis={"title": title, "tickformat": ".0%"},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         margin={"l": 70, "r": 20, "t": 40, "b": 60},
@@ -224,19 +222,14 @@ def _budget_figure(title: str, template: str | None) -> go.Figure:
     return figure
 
 
-def _budgets(searches: Sequence[Search]) -> Floats:
-    """Where the fronts of searches step: what is attained changes nowhere else."""
-    return np.unique(np.concatenate([front.queries for one in searches for front in one.fronts]))
-
-
 def _spans(budgets: Floats, where: npt.NDArray[np.bool_]) -> str:
     """The stretches of budgets at which something holds, in words."""
     edges = np.flatnonzero(np.diff(where.astype(int), prepend=0, append=0))
-    spans = []
-    for start, stop in edges.reshape(-1, 2):
-        end = f"to {budgets[stop]:,.0f}" if stop < len(budgets) else "on"
-        spans.append(f"from {budgets[start]:,.0f} {end}")
-    return " and ".join(spans) + " queries"
+    ends = [f"to {budgets[stop]:,.0f}" if stop < len(budgets) else "on" for stop in edges[1::2]]
+    if len(ends) > _MOST_SPANS:
+        return f"on {len(ends)} stretches from {budgets[edges[0]]:,.0f} {ends[-1]} queries"
+    spans = zip(budgets[edges[::2]], ends, strict=True)
+    return " and ".join(f"from {start:,.0f} {end}" for start, end in spans) + " queries"
 
 
 def _colour(number: int) -> str:

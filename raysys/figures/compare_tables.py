@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,9 @@ from raysys.store.reader import Snapshot
 from raysys.store.searches import Search, versus
 
 FRESH = ("fresh_val_accuracy", "fresh_test_accuracy")
+
+_MOST_BUDGETS = 8
+"""Of more budgets the number is told, and the ends."""
 
 _NAMING = ("space", "method", "preset", "response", "sampler", "scheduler", "trials", "caps")
 """What tells searches apart in few words, if it differs."""
@@ -90,7 +94,11 @@ def methods_notes(rows: Sequence[Row], describe: Callable[[str], str] = shipped)
 
 def noise_note(rows: Sequence[Row]) -> str:
     """At which budgets the least that any method must beat is missing; empty where it is there."""
-    budgets = ", ".join(f"{budget:,}" for budget in without_noise(rows))
+    bare = without_noise(rows)
+    if len(bare) > _MOST_BUDGETS:
+        budgets = f"{len(bare):,} budgets, {bare[0]:,} to {bare[-1]:,}"
+    else:
+        budgets = ", ".join(f"{budget:,}" for budget in bare)
     return budgets and (
         f"no row of uniform or structured noise at {budgets} queries: what all must beat is not shown"
     )
@@ -108,31 +116,35 @@ def search_names(searches: Sequence[Search]) -> list[str]:
 
 def searches_table(searches: Sequence[Search]) -> pa.Table:
     """The searches by name; what each is above the first one, with its 95 % bootstrap interval."""
-    rows = []
-    for name, one in zip(search_names(searches), searches, strict=True):
-        volume = one.hypervolume
-        row = {
-            "search": name,
-            "runs": ", ".join(run_names(one.runs)),
-            "seeds": ", ".join(map(str, one.seeds)),
-            "n": len(one.runs),
-            "queries": round(sum(one.spent) / len(one.spent)),
-            "hypervolume": volume and _with_spread(volume, 1, 4),
+    rows = [
+        _search_row(name, one, searches[0])
+        for name, one in zip(search_names(searches), searches, strict=True)
+    ]
+    columns = rows[-1]  # of several searches only those after the first have all columns
+    numbers = ("n", "queries")
+    return pa.Table.from_pylist(
+        rows, schema=pa.schema([(name, pa.int64() if name in numbers else pa.string()) for name in columns])
+    )
+
+
+def _search_row(name: str, search: Search, first: Search) -> dict[str, Any]:
+    volume = search.hypervolume
+    row: dict[str, Any] = {
+        "search": name,
+        "n": len(search.runs),
+        "queries": round(fmean(search.spent)),
+        "hypervolume": volume and _with_spread(volume, 1, 4),
+    }
+    if search is not first:
+        against = versus(search, first)
+        drawn = "pairs" if against.paired else "unpaired"
+        ends = against.interval and " to ".join(f"{end:+.4f}" for end in against.interval)
+        row |= {
+            "above search 1": f"{against.difference:+.4f}",
+            "95 % interval": f"{ends}, {drawn}" if ends else f"none: n < {EVIDENCE}",
+            "win/tie/loss": f"{against.wins}/{against.ties}/{against.losses}",
         }
-        if one is not searches[0]:
-            against = versus(one, searches[0])
-            low_high = against.interval and "[{:+.4f}, {:+.4f}]".format(*against.interval)
-            row |= {
-                "above search 1": f"{against.difference:+.4f}",
-                "95 % interval": low_high or f"none: n < {EVIDENCE}",
-                "drawn": "pairs of one seed" if against.paired else "each by itself",
-                "win / tie / loss": f"{against.wins} / {against.ties} / {against.losses}",
-            }
-        rows.append(row)
-    names = ("above search 1", "95 % interval", "drawn", "win / tie / loss") if len(searches) > 1 else ()
-    texts = [(name, pa.string()) for name in ("search", "runs", "seeds")]
-    texts += [("n", pa.int64()), ("queries", pa.int64()), ("hypervolume", pa.string())]
-    return pa.Table.from_pylist(rows, schema=pa.schema([*texts, *((name, pa.string()) for name in names)]))
+    return {**row, "seeds": ", ".join(map(str, search.seeds)), "runs": ", ".join(run_names(search.runs))}
 
 
 def attainment_table(searches: Sequence[Search], at: Sequence[int]) -> pa.Table:

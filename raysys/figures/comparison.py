@@ -129,7 +129,8 @@ class Comparison:
         notes = [
             "Hypervolume: mean ± sample standard deviation over the n runs of a search; 1 is the best.",
             f"Interval: 95 % of {RESAMPLES:,} bootstrap resamples (seed 0) of the difference of the means."
-            " Of a few runs it is too narrow. Win, tie, loss: seeds that both searches have.",
+            " Pairs of runs with one seed are drawn where both have the same seeds. Of a few runs it is too"
+            " narrow. Win, tie, loss: by seeds that both searches have.",
         ]
         if not all(map(_is_evidence, self.searches)):
             notes.append(f"Searches with fewer than {EVIDENCE} runs (n) are no evidence.")

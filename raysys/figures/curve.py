@@ -34,7 +34,7 @@ def curve_figure(snapshot: Snapshot, uid: str, x: str = "queries", template: str
     rows = _reports(snapshot, uid)
     figure = go.Figure(layout={"template": template} if template else None)
     milestone = np.asarray(rows["milestone"])
-    for column in TESTED:
+    for column in sorted(TESTED, key=lambda name: name == snapshot.manifest.score):  # the score on top
         reached = floats(rows, column)
         ranks = column == snapshot.manifest.score
         if not (ranks or np.isfinite(reached).any()):

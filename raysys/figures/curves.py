@@ -19,7 +19,6 @@ Groups = Sequence[tuple[str, Sequence[str]]]
 """What is drawn as lines: (name, uids) of each group, which is one trace."""
 
 _COLORS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up")
 
 
@@ -120,7 +119,7 @@ def _add_bands(figure: go.Figure, spread: Bands, digits: str) -> None:
 
 
 def _add_lines(figure: go.Figure, curves: Curves, name: str, number: int, window: int, digits: str) -> None:
-    color, dash, symbol = (known[number % len(known)] for known in (_COLORS, _DASHES, _SYMBOLS))
+    color, symbol = _COLORS[number % len(_COLORS)], _SYMBOLS[number % len(_SYMBOLS)]
     counts = np.diff(curves.ends)
     owners = np.repeat(np.array(curves.uids, dtype=object), counts)
     draw = go.Scatter if len(curves.y) <= _SVG_POINTS else go.Scattergl
@@ -131,8 +130,8 @@ def _add_lines(figure: go.Figure, curves: Curves, name: str, number: int, window
     line = {
         "name": f"{name}{f' ({len(counts)})' if len(counts) > 1 else ''}{smoothing}",
         "mode": "lines" if window > 1 else "lines+markers",
-        "line": {"color": color, "dash": dash, "width": 1.5},
-        "marker": {"color": color, "symbol": symbol, "size": 4},
+        "line": {"color": color, "width": 1 if len(counts) > 1 else 2},
+        "marker": {"color": color, "symbol": symbol, "size": 5},
     }
     hover = f"%{{customdata}}<br>%{{y:{digits}}} at %{{x:,.4~r}}<extra>{name}</extra>"
     gaps = curves.ends[1:-1]  # one trace: a NaN between two trials parts their lines

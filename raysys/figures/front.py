@@ -88,7 +88,8 @@ def front_figure(
         marker = {"symbol": "circle-open", "size": 9, "color": BLUE}
         points = points_table(snapshot, whole, kind, beyond)
         figure.add_trace(_markers(snapshot, points, "front beyond the limits", marker))
-    figure.add_traces(_front_lines(snapshot, front, kind))
+    if len(front.members):
+        figure.add_traces(_front_lines(snapshot, front, kind))
     if front.knee is not None and front.knee in front.members:
         marker = {"symbol": "diamond-open", "size": 17, "color": ORANGE, "line": {"width": 2.5}}
         points = points_table(snapshot, whole, kind, np.array([front.knee]))
@@ -104,6 +105,7 @@ def front_figure(
         margin={"l": 70, "r": 20, "t": 40, "b": 60},
         hovermode="closest",
     )
+    fit(figure)
     shade_limits(figure, max_queries, min_accuracy)
     return figure
 
@@ -138,20 +140,22 @@ LOG_QUERIES: dict[str, Any] = {
 """An axis of queries."""
 
 
-def shade_limits(figure: go.Figure, max_queries: float | None, min_score: float | None) -> None:
-    """Draw limits on x (queries, on a log axis) and y (score) as lines, and shade what is beyond them.
-
-    The axes are fitted to the points first, as a shade would otherwise widen them.
-    """
-    if max_queries is None and min_score is None:
-        return
+def fit(figure: go.Figure) -> None:
+    """End both axes, x on a log scale, where the points do."""
     (low, high), (bottom, top) = extent(figure)
     figure.update_layout(xaxis={"range": np.log10([low, high]).tolist()}, yaxis={"range": [bottom, top]})
-    line, shade = {"dash": "dash", "width": 1, "color": GREY}, {"line": {"width": 0}, "layer": "below"}
-    shade |= {"fillcolor": GREY, "opacity": 0.15}
+
+
+def shade_limits(figure: go.Figure, max_queries: float | None, min_score: float | None) -> None:
+    """Draw limits on x (queries) and y (score) as lines, and shade what is beyond them.
+
+    The axes must have been fitted, as a shade would otherwise widen them.
+    """
+    line = {"dash": "dash", "width": 1, "color": GREY}
+    shade: dict[str, Any] = {"fillcolor": GREY, "opacity": 0.15, "line": {"width": 0}, "layer": "below"}
     if max_queries is not None:
         figure.add_vline(x=max_queries, line=line)
-        figure.add_vrect(x0=max_queries, x1=max(max_queries, high) * 1000, **shade)
+        figure.add_vrect(x0=max_queries, x1=1e15, **shade)
     if min_score is not None:
         figure.add_hline(y=min_score, line=line)
         figure.add_hrect(y0=-1, y1=min_score, **shade)
@@ -206,9 +210,7 @@ def _clouds(snapshot: Snapshot, whole: Front, front: Front, kind: Kind, share: f
     return {name: at for name, at in found.items() if len(at)}
 
 
-def _cloud(
-    snapshot: Snapshot, whole: Front, kind: Kind, name: str, at: Ints
-) -> go.Scatter | go.Scattergl:
+def _cloud(snapshot: Snapshot, whole: Front, kind: Kind, name: str, at: Ints) -> go.Scatter | go.Scattergl:
     """Points off the front: faint."""
     symbol, most, total = _SYMBOLS[name], _MOST_POINTS.get(name, _SVG_POINTS), len(at)
     if total > most:
@@ -255,16 +257,20 @@ def _front_lines(snapshot: Snapshot, front: Front, kind: Kind) -> list[go.Scatte
 
 def _pinned(snapshot: Snapshot, whole: Front, kind: Kind, pins: Sequence[str]) -> go.Scatter:
     """Rings with uids; of a trial whose reports are points around the last, of several seeds their mean."""
-    found = {uid: at for uid in pins if (at := point_of(snapshot, whole, uid, kind)) is not None}
     score, _ = positions(snapshot, whole, kind)
-    found = {uid: at for uid, at in found.items() if np.isfinite(score[at])}
-    at, place = np.unique(np.array(list(found.values()), dtype=np.int64), return_inverse=True)
-    name = "pinned" if len(found) == len(pins) else f"pinned ({len(found)} of {len(pins)} have a score)"
+    points: dict[int, list[str]] = {}
+    for uid in pins:
+        point = point_of(snapshot, whole, uid, kind)
+        if point is not None and np.isfinite(score[point]):
+            points.setdefault(point, []).append(uid)
+    known = sum(map(len, points.values()))
+    name = "pinned" if known == len(pins) else f"pinned ({known} of {len(pins)} have a score)"
     marker = {"symbol": "circle-open", "size": 20, "color": PINK, "line": {"width": 2.5}}
-    trace = _markers(snapshot, points_table(snapshot, whole, kind, at), name, marker)
-    labels = [", ".join(uid for uid, of in zip(found, place, strict=True) if of == one) for one in range(len(at))]
-    places = [("top center", "bottom center")[number % 2] for number in range(len(at))]
-    return trace.update(mode="markers+text", text=labels, textposition=places)
+    table = points_table(snapshot, whole, kind, np.array([*points], dtype=np.int64))
+    trace = _markers(snapshot, table, name, marker)
+    labels = [html.escape(", ".join(uids)) for uids in points.values()]
+    places = [("top center", "bottom center")[number % 2] for number in range(len(points))]
+    return trace.update(mode="markers+text", text=labels, textposition=places, cliponaxis=False)
 
 
 def _markers(

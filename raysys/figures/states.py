@@ -29,7 +29,7 @@ def states_figure(snapshot: Snapshot, template: str | None = None) -> go.Figure:
         if counts.any():
             figure.add_bar(
                 name=status.value,
-                x=(first + last) / 2,
+                x=(first + 1 + last) / 2,
                 y=counts,
                 width=0.95 * (last - first),
                 customdata=np.stack([first + 1, last], axis=1),

@@ -64,7 +64,7 @@ def steps(fronts: Sequence[Front]) -> Floats:
 
 def round_budgets(low: float, high: float) -> list[int]:
     """Budgets 1, 2 and 5 times powers of ten from `low` > 0 on; the last is the first at `high` or above."""
-    found = []
+    found: list[int] = []
     for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         for budget in (10**power, 2 * 10**power, 5 * 10**power):
             if budget >= low and (not found or found[-1] < high):

@@ -47,6 +47,13 @@ def advice(parameter: Parameter, front: Floats) -> Advice:
     return Advice("keep", "the front is spread over the range")
 
 
+def grid_values(parameter: IntRange | FloatRange) -> float:
+    """How many values a range has; inf where it has no step."""
+    return (
+        math.inf if parameter.step is None else 1 + round((parameter.high - parameter.low) / parameter.step)
+    )
+
+
 def _of_choices(parameter: Categorical, front: Floats) -> Advice:
     """A choice is left out where each would be expected on so many points that none cannot be by chance."""
     counts = np.bincount(front.astype(np.int64), minlength=len(parameter.choices))
@@ -59,7 +66,7 @@ def _of_choices(parameter: Categorical, front: Floats) -> Advice:
 def _bound(parameter: IntRange | FloatRange, front: Floats) -> Literal["", "low", "high"]:
     """Where at least half of the front lies; more where there are so few values that it might by chance."""
     scaled = _scaled(parameter, front)
-    least = max(0.5, 2 / _values(parameter))
+    least = max(0.5, 2 / grid_values(parameter))
     if len(front) and np.mean(scaled <= _EDGE) >= least:
         return "low"
     return "high" if len(front) and np.mean(scaled >= 1 - _EDGE) >= least else ""
@@ -70,8 +77,3 @@ def _scaled(parameter: IntRange | FloatRange, values: Floats) -> Floats:
     if parameter.log:
         return np.asarray(np.log(values / parameter.low) / math.log(parameter.high / parameter.low))
     return np.asarray((values - parameter.low) / (parameter.high - parameter.low))
-
-
-def _values(parameter: IntRange | FloatRange) -> float:
-    """How many values a range has."""
-    return math.inf if parameter.step is None else 1 + (parameter.high - parameter.low) / parameter.step

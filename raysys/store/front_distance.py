@@ -16,7 +16,8 @@ from raysys.space.schema import Categorical, FloatRange, IntRange, Parameter
 from raysys.store.points import run_front, varying_parameters
 from raysys.store.reader import Snapshot
 
-_PARAMETERS: TypeAdapter[dict[str, IntRange | FloatRange | Categorical]] = TypeAdapter(dict[str, Parameter])
+_Declared = IntRange | FloatRange | Categorical
+_PARAMETERS: TypeAdapter[dict[str, _Declared]] = TypeAdapter(dict[str, Parameter])
 
 
 def front_distances(snapshot: Snapshot, uid: str) -> pa.Table:
@@ -24,7 +25,7 @@ def front_distances(snapshot: Snapshot, uid: str) -> pa.Table:
 
     `value` and `front` (the median over the points of the final front that have it; of words the most
     frequent) as text; `distance` from it in units of the declared `range`, on its scale (log where it is
-    drawn so), null for words and where no range is declared; `n`: how many points of the front have it.
+    drawn so), null for choices and where nothing is declared; `n`: how many points of the front have it.
     """
     trials = snapshot.trials.take(pc.sort_indices(snapshot.trials["uid"]))
     options = dict(zip(trials["uid"].to_pylist(), trials["config"].to_pylist(), strict=True))
@@ -54,9 +55,11 @@ _SCHEMA = pa.schema(
 )
 
 
-def _row(value: Scalar, told: list[Scalar], declared: IntRange | FloatRange | None) -> dict[str, Any]:
+def _row(value: Scalar, told: list[Scalar], declared: _Declared | None) -> dict[str, Any]:
     row = {"value": _text(value), "n": len(told), "range": None, "front": None, "distance": None}
-    if declared is not None:
+    if isinstance(declared, Categorical):
+        row["range"] = ", ".join(map(_text, declared.choices))
+    elif declared is not None:
         row["range"] = f"{declared.low:g} to {declared.high:g}{', log' if declared.log else ''}"
     if not told:
         return row
@@ -65,7 +68,7 @@ def _row(value: Scalar, told: list[Scalar], declared: IntRange | FloatRange | No
         return row | {"front": Counter(map(_text, told)).most_common(1)[0][0]}
     median = float(np.median(numbers[1:]))
     row["front"] = _text(median)
-    if declared is not None and declared.low < declared.high:
+    if isinstance(declared, IntRange | FloatRange) and declared.low < declared.high:
         low, high, at, middle = (
             _scaled(x, declared.log) for x in (declared.low, declared.high, numbers[0], median)
         )
@@ -81,7 +84,7 @@ def _text(value: Scalar) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _declared(snapshot: Snapshot) -> dict[str, IntRange | FloatRange | Categorical]:
+def _declared(snapshot: Snapshot) -> dict[str, _Declared]:
     """The parameters of the run's space; none where they are of another raysys."""
     try:
         return _PARAMETERS.validate_python(snapshot.manifest.space.get("parameters", {}))
@@ -89,12 +92,10 @@ def _declared(snapshot: Snapshot) -> dict[str, IntRange | FloatRange | Categoric
         return {}
 
 
-def _range(
-    declared: Mapping[str, IntRange | FloatRange | Categorical], option: str, own: Mapping[str, Scalar]
-) -> IntRange | FloatRange | None:
-    """The range from which a trial with the options `own` drew `option`."""
+def _range(declared: Mapping[str, _Declared], option: str, own: Mapping[str, Scalar]) -> _Declared | None:
+    """The range, or the choices, from which a trial with the options `own` drew `option`."""
     for name, parameter in declared.items():
-        if (parameter.option or name) != option or isinstance(parameter, Categorical):
+        if (parameter.option or name) != option:
             continue
         drawn = {key: declared[key].option or key if key in declared else key for key in parameter.when}
         if all(source in own and parameter.allows(key, own[source]) for key, source in drawn.items()):

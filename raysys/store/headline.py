@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raysys.records import TrialStatus
-from raysys.store.points import Kind, floats, run_front, run_history
+from raysys.store.points import Kind, floats, front_within, run_front, run_history
 from raysys.store.reader import Snapshot
 
 _ENDED = tuple(status.value for status in TrialStatus if status.ended)
@@ -13,7 +13,8 @@ _ENDED = tuple(status.value for status in TrialStatus if status.ended)
 
 @dataclass(frozen=True)
 class Headline:
-    """How a run goes. `front` counts points within the limits, and `best` is the highest score among them.
+    """How a run goes. `front` counts points within the limits, `best` is the highest score among them;
+    `hypervolume` is the whole front's.
 
     `gained` is what the hypervolume of the final front gained over the `recent` trials that ended last: a
     tenth of all, at least one; None before the second trial ended. The tables hold no times of the ends, so
@@ -31,16 +32,19 @@ class Headline:
 
 
 def headline(
-    snapshot: Snapshot, kind: Kind = "final", max_queries: float | None = None, min_score: float | None = None
+    snapshot: Snapshot,
+    kind: Kind = "final",
+    max_queries: float | None = None,
+    min_score: float | None = None,
+    max_seconds: float | None = None,
 ) -> Headline:
     """The numbers of a run, its front within the limits. `hours` of work of all trials together."""
-    whole = run_front(snapshot, kind)
-    front = whole.within(max_queries, min_score)
+    front = front_within(snapshot, run_front(snapshot, kind), kind, max_queries, min_score, max_seconds)
     volumes, counts = run_history(snapshot).hypervolume, snapshot.counts()
     recent = -(-len(volumes) // 10)
     return Headline(
         front=len(front.members),
-        hypervolume=whole.hypervolume,
+        hypervolume=front.hypervolume,
         gained=float(volumes[-1] - volumes[-1 - recent]) if len(volumes) > 1 else None,
         recent=recent,
         best=float(front.score.max()) if len(front.members) else None,

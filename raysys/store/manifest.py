@@ -8,18 +8,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
 
 from raysys import __version__
 from raysys.errors import CorruptRunError
 from raysys.files import read_bytes, write_atomic
 from raysys.fronts.goal import Goal
 from raysys.fronts.hypervolume import Reference
-from raysys.fronts.objectives import ACCURACY, QUERIES, Objective
+from raysys.fronts.objectives import ACCURACY, QUERIES, SECONDS, TESTED, Objective
 from raysys.records import TeacherCard
 from raysys.store.layout import RunLayout
 
@@ -32,7 +33,13 @@ SCHEMA_VERSION = 2
 _WITHOUT_CHECKSUM = 1
 """The last schema whose run.json has no checksum."""
 
+MOST_BYTES = 4 * 2**20
+"""Of a run.json: a thousand times what one has."""
+
 _MISSING = "is missing"
+
+_TOLD = 200
+"""Characters of what is wrong, where it repeats what the file says."""
 
 NO_SAMPLER = "none"
 """`sampler` of a run that is one trial of `raysys trial`: nothing was searched."""
@@ -53,6 +60,15 @@ class RunState(StrEnum):
     INTERRUPTED = "interrupted"
     CAPPED = "capped"
     FAILED = "failed"
+
+
+class _Space(BaseModel):
+    """What readers of a manifest use of its space."""
+
+    name: str = Field("", max_length=200)
+    price: FiniteFloat = Field(0.0, ge=0)
+    limits: dict[str, FiniteFloat] | None = None
+    parameters: dict[str, dict[str, Any]] | None = None
 
 
 class Manifest(BaseModel):
@@ -97,6 +113,28 @@ class Manifest(BaseModel):
     dataset: dict[str, Any] = {}
     charged: int = 0
     executed: int = 0
+
+    @field_validator("space")
+    @classmethod
+    def _readable(cls, space: dict[str, Any]) -> dict[str, Any]:
+        _Space.model_validate(space)
+        return space
+
+    @field_validator("created")
+    @classmethod
+    def _moment(cls, created: str) -> str:
+        datetime.fromisoformat(created)
+        return created
+
+    @field_validator("objectives")
+    @classmethod
+    def _goals(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        names = [one.name for one in objectives]
+        if QUERIES.name not in names or sum(name in TESTED for name in names) != 1:
+            raise ValueError(f"needs queries and one of {', '.join(TESTED)}")
+        if unknown := set(names) - {QUERIES.name, SECONDS.name, *TESTED}:
+            raise ValueError(f"knows no {', '.join(sorted(unknown))}")
+        return objectives
 
     @property
     def price(self) -> float:
@@ -182,8 +220,11 @@ def _read(layout: RunLayout, path: Path) -> _File | str:
     text = read_bytes(layout.filesystem, path)
     if text is None:
         return _MISSING
+    if len(text) > MOST_BYTES:
+        return f"is damaged: {len(text):,} bytes are more than a manifest has"
     try:
         data = json.loads(text)
+        json.dumps(data, ensure_ascii=False).encode()  # half a character cannot be shown
         version, checksum = data["schema_version"], data.pop("checksum", None)
         if checksum is not None and checksum != _checksum(data):
             return "does not match its checksum"
@@ -195,12 +236,13 @@ def _read(layout: RunLayout, path: Path) -> _File | str:
             )
         if checksum is None and version > _WITHOUT_CHECKSUM:
             return "has no checksum"
-        return _File(Manifest.model_validate(data), data.get("generation", 0), text)
+        return _File(Manifest.model_validate(data), int(data.get("generation", 0)), text)
     except ValidationError as failure:
         first = failure.errors()[0]
-        return f"is damaged: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    except (ValueError, TypeError, KeyError) as failure:
-        return f"is damaged: {type(failure).__name__}: {failure}"
+        where = ".".join(str(part) for part in first["loc"])
+        return f"is damaged: {where[:_TOLD]}: {first['msg'][:_TOLD]}"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as failure:
+        return f"is damaged: {type(failure).__name__}: {str(failure)[:_TOLD]}"
 
 
 def _checksum(data: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What a run searched: the values of its parameters in the finished trials, and what they decided."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Any
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raysys.fronts.objectives import Floats
+from raysys.fronts.points import Ints
 from raysys.records import Scalar, TrialStatus
 from raysys.space.advice import advice
 from raysys.space.importance import importance
@@ -28,14 +29,15 @@ class Searched:
     """The finished trials (n,) with all objectives, and the values of the parameters in them.
 
     `values` by parameter, float64 (n,): numbers, or positions among the choices; NaN where a condition leaves
-    the parameter out. `reached` by objective, float64 (n,). `front`: trials of the final front's points;
-    `points`: one of each point, as further seeds have the same values. `left_out` counts finished trials
-    with an objective that is not finite.
+    the parameter out. `reached` by objective, float64 (n,); `score` is the one that ranks students. `front`:
+    trials of the final front's points; `points`: one of each, as further seeds have the same values.
+    `left_out` counts finished trials with an objective that is not finite.
     """
 
     parameters: Mapping[str, Parameter]
     values: Mapping[str, Floats]
     reached: Mapping[str, Floats]
+    score: str
     uids: npt.NDArray[np.object_]
     front: Bools
     points: Bools
@@ -60,6 +62,7 @@ def searched(snapshot: Snapshot) -> Searched:
         parameters=space.parameters,
         values=values_of(space, trials),
         reached=dict(zip(names, reached[:, told], strict=True)),
+        score=snapshot.manifest.score,
         uids=uids,
         front=np.isin(uids, [uid for uids in members for uid in uids]),
         points=np.isin(uids, [uids[0] for uids in members]),
@@ -117,6 +120,37 @@ def importance_json(snapshot: Snapshot) -> dict[str, Any]:
         name: {"trials": one.trials, "best": one.best, "why": one.why} for name, one in found.items()
     }
     return {"run": snapshot.path, "objectives": objectives, "parameters": rows}
+
+
+def ends(parameter: Parameter) -> tuple[float, float]:
+    """The ends of a range on its scale."""
+    if isinstance(parameter, Categorical):
+        return 0.0, len(parameter.choices) - 1.0
+    low, high = float(parameter.low), float(parameter.high)
+    return (float(np.log10(low)), float(np.log10(high))) if parameter.log else (low, high)
+
+
+def values_table(run: Searched, names: Sequence[str], rows: Ints) -> pa.Table:
+    """Some finished trials with their objectives and these parameters, null where a trial is without one.
+
+    The best score comes first.
+    """
+    rows = rows[np.argsort(-run.reached[run.score][rows], kind="stable")]
+    columns: dict[str, Any] = {"uid": run.uids[rows].tolist(), "on the front": run.front[rows]}
+    columns |= {objective: reached[rows] for objective, reached in run.reached.items()}
+    for name in names:
+        parameter, values = run.parameters[name], run.values[name][rows]
+        if isinstance(parameter, Categorical):
+            told = [None if np.isnan(one) else str(parameter.choices[int(one)]) for one in values]
+            columns[name] = pa.array(told, pa.string())
+        else:
+            columns[name] = pa.array(values, mask=np.isnan(values))
+    return pa.table(columns)
+
+
+def short(value: float) -> str:
+    """A number to three digits, without an exponent where it can be."""
+    return f"{float(f'{value:.3g}'):g}"
 
 
 def prior_text(prior: dict[str, Any]) -> str:

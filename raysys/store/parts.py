@@ -21,6 +21,7 @@ from pyarrow.fs import FileInfo, FileSystem
 from raysys.errors import StorageError
 from raysys.files import delete, list_folder, read_bytes, write_atomic
 from raysys.store.schema import LATER, concat
+from raysys.store.soundness import sound_part
 
 _NAME = re.compile(r"part-(\d{8,})(?:-(\d{8,})-([0-9a-f]{8}))?\.parquet")
 _LISTINGS = 10
@@ -153,11 +154,7 @@ class Parts:
             return None
         for name in LATER.keys() & set(self.schema.names) - set(table.column_names):
             table = table.append_column(name, pa.repeat(LATER[name], table.num_rows))
-        fits = all(
-            name in table.column_names and table.schema.field(name).type == self.schema.field(name).type
-            for name in self.schema.names
-        )
-        return table if fits else None
+        return sound_part(table, self.schema)
 
     def _write(self, table: pa.Table, first: int, last: int) -> None:
         sink = pa.BufferOutputStream()

@@ -14,6 +14,7 @@ from raysys.fronts.front import Front, pareto_front
 from raysys.fronts.history import History, front_history
 from raysys.fronts.objectives import TESTED, Floats
 from raysys.fronts.points import Bools, Ints, Points, numbered
+from raysys.fronts.sizes import front_sizes
 from raysys.records import TrialStatus
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER, RECIPE
@@ -57,9 +58,20 @@ def front_within(
 
 def run_history(snapshot: Snapshot) -> History:
     """How the final front grew, trial by trial as they ended; queries of evaluation are not counted."""
-    ended = [status.value for status in TrialStatus if status.ended]
-    rows = snapshot.trials.filter(pc.is_in(snapshot.trials["status"], pa.array(ended)))
+    rows = ended_trials(snapshot)
     return front_history(_final(rows), _objectives(snapshot, rows), snapshot.manifest.goal)
+
+
+def run_sizes(snapshot: Snapshot) -> Ints:
+    """How many points the final front had after each trial that ended, as `run_history`."""
+    rows = ended_trials(snapshot)
+    return front_sizes(_final(rows), _objectives(snapshot, rows), snapshot.manifest.goal)
+
+
+def ended_trials(snapshot: Snapshot) -> pa.Table:
+    """The rows of the trials that ended, in the order in which they did."""
+    ended = [status.value for status in TrialStatus if status.ended]
+    return snapshot.trials.filter(pc.is_in(snapshot.trials["status"], pa.array(ended)))
 
 
 def points_table(snapshot: Snapshot, front: Front, kind: Kind = "final", at: Ints | None = None) -> pa.Table:
@@ -88,7 +100,7 @@ def positions(snapshot: Snapshot, front: Front, kind: Kind = "final") -> tuple[F
     """
     columns, goal = _objectives(snapshot, _rows(snapshot, kind)), snapshot.manifest.goal
     costs = goal.costs(front.points.values(goal, columns))
-    return front.points.mean(columns[goal.score]), np.isfinite(costs).all(axis=1)
+    return front.points.mean(columns[goal.score]), np.asarray(np.isfinite(costs).all(axis=1))
 
 
 def point_of(snapshot: Snapshot, front: Front, uid: str, kind: Kind = "final") -> int | None:
@@ -101,6 +113,31 @@ def member_uids(snapshot: Snapshot, front: Front, kind: Kind = "final") -> list[
     """The trials of each member of a front, the one that names it first."""
     uids = _rows(snapshot, kind)["uid"]
     return [uids.take(front.points.rows(member)).to_pylist() for member in front.members]
+
+
+def front_table(snapshot: Snapshot, front: Front, kind: Kind = "final") -> pa.Table:
+    """The members of a front as a table, by rising queries: what `front_json` says of them, and parameters.
+
+    Columns `uid`, `seeds`, `queries`, `cost` (USD, where queries have a price), `score` and `test` (of what
+    ranks the students; shares) with `..._std` over the seeds, `seconds`, `knee`, and a `param.NAME` for each
+    parameter that differs between the trials.
+    """
+    score, price = snapshot.manifest.score, snapshot.manifest.price
+    table = points_table(snapshot, front, kind, front.members)
+    columns = {name: table[name] for name in ("uid", "seeds", "queries")}
+    if price:
+        columns["cost"] = pa.array(price * floats(table, "queries"))
+    for name, column in (("score", score), ("test", TESTED[score])):
+        for suffix in ("", "_std"):
+            known = column + suffix in table.column_names
+            values = floats(table, column + suffix) if known else np.full(table.num_rows, np.nan)
+            columns[name + suffix] = pa.array(values, mask=~np.isfinite(values))
+    columns |= {"seconds": table["seconds"], "knee": pa.array(front.members == front.knee, pa.bool_())}
+    trials = snapshot.trials
+    at = pc.index_in(table["uid"], trials["uid"])
+    for name in varying_parameters(snapshot):
+        columns[PARAMETER + name] = trials[PARAMETER + name].take(at)
+    return pa.table(columns)
 
 
 def front_json(snapshot: Snapshot, front: Front, kind: Kind = "final") -> dict[str, Any]:

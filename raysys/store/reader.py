@@ -1,7 +1,7 @@
 """A run as it stands on disk, at one moment. Reads Parquet and JSON only; never unpickles."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from raysys.records import TrialRecord, TrialStatus
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, read_manifest
 from raysys.store.parts import Parts
-from raysys.store.schema import REPORTS, TRIALS, trial_record
+from raysys.store.schema import PARAMETER, REPORTS, TRIALS, trial_record
+
+_BUDGET = PARAMETER + "query_budget"
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ class Snapshot:
     @property
     def unspent(self) -> int:
         """What early stopping saved: the budgets of the trials that were stopped, less their queries."""
-        stopped = [record for record in self.records() if record.status is TrialStatus.STOPPED]
-        return sum(int(record.config.options["query_budget"]) - record.queries for record in stopped)
+        stopped = self.trials.filter(pc.equal(self.trials["status"], TrialStatus.STOPPED.value))
+        if _BUDGET not in stopped.column_names:
+            return 0
+        return int(pc.sum(pc.subtract(stopped[_BUDGET], stopped["queries"]), min_count=0).as_py())
 
     def failures(self) -> dict[str, int]:
         """First lines of the failed trials' errors, the most frequent first, with how often each came."""
@@ -82,19 +86,31 @@ def read_run(path: str | Path | RunLayout) -> Snapshot:
     Raises CorruptRunError, and StorageError when the storage cannot be read now.
     """
     layout = path if isinstance(path, RunLayout) else RunLayout.open(path)
+    # Trials first: a trial's end is written after its reports, so none of a finished trial can be missing.
+    run = read_without_reports(layout)
+    reports = reports_of(layout).read()
+    return replace(
+        run,
+        reports=latest_reports(reports.table),
+        skipped=run.skipped + reports.lost,
+        damaged=run.damaged + reports.damaged,
+    )
+
+
+def read_without_reports(layout: RunLayout) -> Snapshot:
+    """`read_run` as if the trials had reported nothing: reports are most of what there is to read."""
     manifest = read_manifest(layout)
     updated = last_change(layout)
-    # Trials first: a trial's end is written after its reports, so none of a finished trial can be missing.
-    trials, reports = trials_of(layout).read(), reports_of(layout).read()
+    trials = trials_of(layout).read()
     return Snapshot(
         name=layout.name,
         path=layout.location,
         manifest=manifest,
         trials=latest_trials(trials.table),
-        reports=latest_reports(reports.table),
-        skipped=trials.lost + reports.lost,
+        reports=REPORTS.empty_table(),
+        skipped=trials.lost,
         updated=updated,
-        damaged=trials.damaged + reports.damaged,
+        damaged=trials.damaged,
     )
 
 

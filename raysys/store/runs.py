@@ -13,7 +13,7 @@ from raysys.store.driver import read_driver
 from raysys.store.layout import RunLayout, inside, open_storage
 from raysys.store.manifest import RunState
 from raysys.store.points import run_front
-from raysys.store.reader import read_run
+from raysys.store.reader import read_run, read_without_reports
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,11 @@ def summarise(layout: RunLayout) -> RunSummary:
     """One line about a run."""
     name, path = layout.name, layout.location
     try:
-        snapshot = read_run(layout)
-        alive = snapshot.manifest.state is RunState.RUNNING and has_driver(layout)
+        snapshot = read_without_reports(layout)
+        running = snapshot.manifest.state is RunState.RUNNING
+        alive = running and has_driver(layout)
+        if running:  # its manifest does not know yet what was charged
+            snapshot = read_run(layout)
     except (CorruptRunError, StorageError) as failure:
         return RunSummary(name, path, problem=f"{failure.what}: {failure.why}")
     front = run_front(snapshot)

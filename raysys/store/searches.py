@@ -1,7 +1,6 @@
 """Searches side by side: runs that differ by their seed only are repetitions of one search."""
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raysys.errors import UsageError
-from raysys.fronts.attainment import attained
+from raysys.fronts.attainment import attained, runs_for
 from raysys.fronts.bootstrap import difference_interval
 from raysys.fronts.front import Front
 from raysys.fronts.history import History
@@ -55,7 +54,7 @@ class Search:
 
     def reached_by(self, share: float, budgets: npt.ArrayLike) -> Floats:
         """The score (budgets,) that at least that share of the runs, in (0, 1], attain within each budget."""
-        return attained(self.fronts, budgets, math.ceil(share * len(self.fronts)))
+        return attained(self.fronts, budgets, runs_for(share, len(self.fronts)))
 
     def attained(self, budgets: Sequence[int]) -> dict[str, list[float | None]]:
         """The score within each budget that all runs attain, at least half of them, and the best one."""
@@ -119,10 +118,15 @@ def with_like_fronts(runs: Sequence[Snapshot]) -> tuple[list[Snapshot], list[Usa
 
 def searches(runs: Iterable[Snapshot]) -> list[Search]:
     """The searches that runs with like fronts are of, in the order given."""
+    return [_search(group) for group in by_search(runs)]
+
+
+def by_search(runs: Iterable[Snapshot]) -> list[list[Snapshot]]:
+    """The runs of each search, by rising seed; the searches in the order given."""
     groups: defaultdict[str, list[Snapshot]] = defaultdict(list)
     for snapshot in runs:
         groups[json.dumps(_terms(snapshot.manifest), sort_keys=True)].append(snapshot)
-    return [_search(group) for group in groups.values()]
+    return [sorted(group, key=lambda one: one.manifest.seed) for group in groups.values()]
 
 
 def budgets(found: Iterable[Search]) -> list[int]:
@@ -161,7 +165,6 @@ def search_json(search: Search, at: Sequence[int], level: float) -> dict[str, An
 
 
 def _search(group: Sequence[Snapshot]) -> Search:
-    group = sorted(group, key=lambda one: one.manifest.seed)
     return Search(
         terms=_terms(group[0].manifest),
         runs=tuple(one.path for one in group),

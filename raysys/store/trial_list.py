@@ -22,20 +22,21 @@ FRONT, KNEE = "front", "knee"
 def trial_list(snapshot: Snapshot, kind: Kind = "final") -> pa.Table:
     """One row a trial, by uid.
 
-    Columns: `uid`, `state`, the scores that any trial has (in [0, 1]), `queries` (images), `USD` (of the
-    queries charged) where the space has a price, `front` (of `kind`: `FRONT`, `KNEE` or null), `layer` (1 is
-    the final front, 2 the front once that is taken away, ...; null for trials that take no part), `seed`,
-    `seconds`, `param.NAME` of the parameters that differ, and `error`, its first line.
+    Columns: `uid`, `state`, `front` (of `kind`: `FRONT`, `KNEE` or null), `layer` (1 is the final front, 2
+    the front once that is taken away, ...; null for trials that take no part), the scores that any trial has
+    (in [0, 1]), `queries` (images), `USD` (of the queries charged) where the space has a price, `seconds`,
+    `seed`, `param.NAME` of the parameters that differ, and `error`, its first line.
     """
     trials = snapshot.trials.take(pc.sort_indices(snapshot.trials["uid"]))
     scores = [name for name in _SCORES if trials[name].null_count < trials.num_rows]
-    columns = {"uid": trials["uid"], "state": trials["status"], **{name: trials[name] for name in scores}}
-    columns["queries"] = trials["queries"]
-    if price := snapshot.manifest.price:
-        columns["USD"] = pc.multiply(trials["queries"].cast(pa.float64()), price)
+    scores.sort(key=lambda name: name != snapshot.manifest.score)
+    columns = {"uid": trials["uid"], "state": trials["status"]}
     columns["front"] = _marks(snapshot, kind, trials["uid"])
     columns["layer"] = _layers(snapshot)
-    columns |= {name: trials[name] for name in ("seed", "seconds")}
+    columns |= {name: trials[name] for name in (*scores[:1], "queries")}
+    if price := snapshot.manifest.price:
+        columns["USD"] = pc.multiply(trials["queries"].cast(pa.float64()), price)
+    columns |= {name: trials[name] for name in ("seconds", *scores[1:], "seed")}
     columns |= {PARAMETER + name: trials[PARAMETER + name] for name in varying_parameters(snapshot)}
     columns["error"] = pc.list_element(pc.split_pattern(trials["error"], "\n", max_splits=1), 0)
     return pa.table(columns)

@@ -1,4 +1,4 @@
-"""Write a run of any size as the product would leave it, for looking at and for `dashboard.py`.
+"""Write a run of any size as the product would leave it, for looking at and for `dashboard_pages.py`.
 
 python tests/benchmarks/dashboard_run.py FOLDER [--trials 10000] [--reports 100] [--per-config 1]
                                          [--ledger] [--seed 0]

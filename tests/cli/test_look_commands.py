@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from edge_runs import RUNS, build, trial, write_run
+from edge_runs import RUNS, book, build, trial, write_run
 
 from raysys.cli.app import main
 from raysys.fronts.objectives import ACCURACY, QUERIES, SECONDS
@@ -130,8 +130,24 @@ def test_a_front_over_reports_exists_before_any_trial_finished(tmp_path, capsys)
 
 def test_show_groups_failures_by_their_first_line(tmp_path, capsys):
     out = run(capsys, "show", build(tmp_path, "failed-only").root)[1]
-    assert "failed x3: ValueError: boom $x$" in out
+    assert "fault: 3 of 3 trials that ended failed: ValueError: boom $x$" in out
     assert "3,000 charged, the cap is 100,000 queries" in out
+
+
+def test_show_tells_what_is_wrong_and_what_to_do(tmp_path, capsys):
+    layout = build(tmp_path, "one")
+    lines = run(capsys, "show", layout.root)[1].splitlines()
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("fault"))
+    assert lines[at].endswith(
+        "disagree in 2 places, first: u00000 reports 500 queries, but was charged only 0."
+    )
+    assert lines[at + 1] == f"  raysys audit {layout.root}"
+    told = json.loads(run(capsys, "show", layout.root, "--json")[1])["health"]
+    assert told[0]["severity"] == "fault" and told[0]["command"] == f"raysys audit {layout.root}"
+    book(layout, evaluation=0)
+    lines = run(capsys, "show", layout.root)[1].splitlines()
+    assert "healthy: no fault, no warning" in lines
+    assert not any(line.startswith(("fault", "warning")) for line in lines)
 
 
 def test_watching_a_run_that_has_ended_shows_it_once(tmp_path, capsys):

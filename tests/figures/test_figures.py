@@ -1,8 +1,9 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from edge_runs import RUNS, build, report, trial, write_run
+from edge_runs import RUNS, build, config, report, trial, write_run
 
 from raysys.figures.curve import curve_alt, curve_figure
 from raysys.figures.front import front_alt, front_figure
@@ -40,7 +41,7 @@ def test_the_front_is_a_step_line_over_log_queries_with_knee_and_teacher(tmp_pat
 
 def test_hovering_tells_the_trial_and_the_parameters_that_differ(tmp_path):
     figure = front_figure(snapshot(tmp_path, "three"))
-    assert traces(figure)["front"].customdata[1].tolist() == ["u00001", "g_steps = 11"]
+    assert traces(figure)["front"].customdata[1].tolist() == ["u00001", "", "g_steps = 11"]
 
 
 def test_seeds_are_one_point_with_their_spread(tmp_path):
@@ -48,7 +49,7 @@ def test_seeds_are_one_point_with_their_spread(tmp_path):
     front = traces(front_figure(run))["front"]
     np.testing.assert_allclose(front.y, [0.85, 0.91])
     np.testing.assert_allclose(front.error_y.array, [0.1 / 2**0.5, 0.04 / 2**0.5])
-    assert front.customdata[0][0] == "u00000, mean of 2 seeds"
+    assert front.customdata[0].tolist()[:2] == ["u00000", ", mean of 2 seeds"]
     assert traces(front_figure(snapshot(tmp_path, "three")))["front"].error_y.array is None
     assert front_alt(run).startswith("Pareto front of 2 points among 4 finished trials")
 
@@ -58,15 +59,79 @@ def test_dominated_points_are_faint_and_stopped_ones_hollow(tmp_path):
     clouds = traces(front_figure(run))
     counts = run.counts()
     assert len(clouds["dominated"].x) + len(clouds["front"].x) == counts[TrialStatus.FINISHED]
-    assert len(clouds["not finished"].x) == counts[TrialStatus.STOPPED]
-    assert clouds["not finished"].marker.symbol == "circle-open"
+    assert len(clouds["stopped"].x) == counts[TrialStatus.STOPPED]
+    assert clouds["stopped"].marker.symbol == "circle-open"
     assert clouds["dominated"].opacity < 0.5
+
+
+def test_trials_that_did_not_finish_are_told_by_their_state_and_what_does_not_count_is_said(tmp_path):
+    states = [TrialStatus.STOPPED, TrialStatus.INTERRUPTED, TrialStatus.RUNNING, TrialStatus.FAILED]
+    records = [trial(number, state) for number, state in enumerate(states, start=2)]
+    records += [trial(0, queries=10), trial(1, queries=20, val_accuracy=0.3)]
+    space = {"name": "digits", "limits": {"val_accuracy": 0.5}}
+    figure = front_figure(read_run(write_run(tmp_path / "run", records, space=space)))
+    names = [trace.name for trace in figure.data]
+    assert names == ["not counted", "stopped", "interrupted", "running", "failed", "front"]
+    symbols = [trace.marker.symbol for trace in figure.data[:-1]]
+    assert len(set(symbols)) == len(symbols)
+
+
+def test_a_share_of_the_points_off_the_front_is_the_best_of_them(tmp_path):
+    run = snapshot(tmp_path, "many")
+    score = np.concatenate([run.trials["val_accuracy"].to_numpy()])
+    assert [trace.name for trace in front_figure(run, share=0).data] == ["front", "knee"]
+    shown = front_figure(run, share=0.2)
+    drawn = np.concatenate([trace.y for trace in shown.data if trace.name in ("dominated", "stopped")])
+    assert drawn.min() >= np.quantile(score, 0.8)
+    np.testing.assert_array_equal(traces(shown)["front"].x, traces(front_figure(run))["front"].x)
+
+
+def test_with_a_third_objective_the_line_joins_only_what_is_best_for_its_queries(tmp_path):
+    drawn = traces(front_figure(snapshot(tmp_path, "three objectives")))
+    assert len(drawn["front"].x) == 4
+    assert drawn["front"].mode == "markers"
+    np.testing.assert_array_equal(drawn["best score for its queries"].x, [500, 1000, 1500])
+    np.testing.assert_allclose(drawn["best score for its queries"].y, [0.8, 0.82, 0.9])
+    assert "30.0 s" in drawn["front"].customdata[0][2]
+
+
+def test_within_a_limit_on_seconds_others_are_on_the_front(tmp_path):
+    records = [
+        trial(0, queries=100, val_accuracy=0.9, seconds=100.0),
+        trial(1, queries=200, val_accuracy=0.8, seconds=5.0),
+        trial(2, queries=300, val_accuracy=0.7, seconds=5.0),
+    ]
+    drawn = traces(front_figure(read_run(write_run(tmp_path / "run", records)), max_seconds=10))
+    assert list(drawn["front"].x) == [200]
+    assert list(drawn["front beyond the limits"].x) == [100]
+    assert list(drawn["dominated"].x) == [300]
+
+
+def test_pinned_trials_are_ringed_and_labelled_at_their_points(tmp_path):
+    ring = traces(front_figure(snapshot(tmp_path, "seeds"), pins=("u00002", "u00000", "u00001")))["pinned"]
+    np.testing.assert_allclose(ring.y, [0.85, 0.91])
+    assert ring.text == ("u00002, u00000", "u00001")
+    ring = front_figure(snapshot(tmp_path, "nan"), pins=("u00000", "u00002", "gone")).data[-1]
+    assert ring.name == "pinned (1 of 3 have a score)"
+    anytime = front_figure(snapshot(tmp_path, "three"), "anytime", pins=("u00001",)).data[-1]
+    assert list(anytime.x) == [1000]
+
+
+def test_text_of_a_run_is_no_markup(tmp_path):
+    records = [replace(trial(n), config=config(n, schedule=f"<b>{n}</b>")) for n in range(2)]
+    drawn = traces(front_figure(read_run(write_run(tmp_path / "run", records))))
+    assert "&lt;b&gt;0&lt;/b&gt;" in drawn["front"].customdata[0][2]
 
 
 def test_limits_cut_the_front_and_are_drawn(tmp_path):
     figure = front_figure(snapshot(tmp_path, "three"), max_queries=1200, min_accuracy=0.9)
     assert list(traces(figure)["front"].x) == [1000]
-    assert len(figure.layout.shapes) == 3
+    assert list(traces(figure)["front beyond the limits"].x) == [500, 1500]
+    shades = [shape for shape in figure.layout.shapes if shape.fillcolor]
+    lines = [(shape.x0, shape.y0) for shape in figure.layout.shapes if not shape.fillcolor]
+    assert lines == [(0, 0.985), (1200, 0), (0, 0.9)]
+    assert (shades[0].x0, shades[1].y1) == (1200, 0.9)
+    assert 10 ** figure.layout.xaxis.range[1] < 2000
 
 
 def test_points_without_a_finite_accuracy_are_not_drawn(tmp_path):
@@ -126,7 +191,7 @@ def test_without_labels_agreement_is_drawn_and_no_accuracy_and_no_teacher(tmp_pa
     run = snapshot(tmp_path, "no labels")
     figure = front_figure(run)
     np.testing.assert_allclose(traces(figure)["front"].y, [0.7, 0.9])
-    assert figure.layout.yaxis.title.text == "student's agreement"
+    assert figure.layout.yaxis.title.text == "student's agreement, more is better"
     assert "} agreement<br>" in traces(figure)["front"].hovertemplate
     assert not figure.layout.shapes
     assert [trace.name for trace in curve_figure(run, "u00001").data] == ["agreement"]

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysys.fronts.attainment import attained, best_within, cheapest_with
+from raysys.fronts.attainment import (
+    attained,
+    best_within,
+    cheapest_with,
+    queries_for,
+    round_budgets,
+    runs_for,
+    staircase,
+    steps,
+)
 from raysys.fronts.front import pareto_front
 from raysys.fronts.goal import Goal
 from raysys.fronts.hypervolume import Reference
@@ -82,3 +91,68 @@ def test_no_student_so_cheap_is_nan():
     assert attained(fronts, [50, 100, 200], 1).tolist() == pytest.approx([np.nan, 0.5, 0.8], nan_ok=True)
     assert attained(fronts, [50, 100, 200], 2).tolist() == pytest.approx([np.nan, np.nan, 0.5], nan_ok=True)
     assert np.isnan(attained(fronts, [50, 100, 200], 3)).all()
+
+
+@given(POINTS)
+def test_the_staircase_is_where_more_queries_first_buy_more(points):
+    front = front_of(points)
+    stairs = staircase(front)
+    assert (np.diff(front.queries[stairs]) > 0).all()
+    assert (np.diff(front.score[stairs]) > 0).all()
+    assert set(zip(front.queries, front.score, strict=True)) == set(
+        zip(front.queries[stairs], front.score[stairs], strict=True)
+    )
+
+
+@given(POINTS, st.lists(st.integers(1, 5), min_size=10, max_size=10))
+def test_with_a_third_objective_the_staircase_is_the_front_of_the_other_two(points, seconds):
+    goal = Goal((ACCURACY, QUERIES, Objective("seconds", "minimize")), REFERENCE)
+    front = front_of(points, goal, seconds=seconds[: len(points)])
+    flat = front_of(points)
+    stairs = staircase(front)
+    assert set(zip(front.queries[stairs], front.score[stairs], strict=True)) == set(
+        zip(flat.queries, flat.score, strict=True)
+    )
+
+
+@given(RUNS, st.data())
+def test_the_queries_for_a_score_are_the_least_budget_that_attains_it(runs, data):
+    by = data.draw(st.integers(1, len(runs)))
+    score = data.draw(st.sampled_from([0.0, 0.3, 0.5, 0.9]))
+    fronts = [front_of(points) for points in runs]
+    enough = [budget for budget in range(1, 9) if attained(fronts, [budget], by)[0] >= score]
+    assert queries_for(fronts, score, by) == min(enough, default=None)
+
+
+@given(RUNS, st.data())
+def test_between_steps_nothing_more_is_attained(runs, data):
+    by = data.draw(st.integers(1, len(runs)))
+    fronts = [front_of(points) for points in runs]
+    at = steps(fronts)
+    for budget in range(9):
+        last = max([0, *at[at <= budget]])
+        np.testing.assert_array_equal(*(attained(fronts, [one], by) for one in (budget, last)))
+
+
+@given(st.floats(1, 1e6), st.floats(1, 1e6))
+def test_round_budgets_span_what_they_are_of(one, other):
+    low, high = sorted((one, other))
+    found = round_budgets(low, high)
+    assert all(str(budget).rstrip("0") in ("1", "2", "5") for budget in found)
+    assert found == sorted(set(found))
+    assert found[0] >= low and found[-1] >= high
+    assert all(budget < high for budget in found[:-1])
+
+
+def test_round_budgets_leave_none_out():
+    assert round_budgets(100, 5000) == [100, 200, 500, 1000, 2000, 5000]
+    assert round_budgets(120, 900) == [200, 500, 1000]
+    assert round_budgets(700, 700) == [1000]
+    assert round_budgets(1, 1) == [1]
+
+
+@pytest.mark.parametrize(
+    ("share", "runs", "by"), [(0.5, 3, 2), (0.25, 3, 1), (0.75, 3, 3), (0.75, 8, 6), (0.5, 1, 1)]
+)
+def test_a_share_of_the_runs_is_at_least_that_share(share, runs, by):
+    assert runs_for(share, runs) == by

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from edge_runs import replicate, trial
@@ -7,8 +9,10 @@ from hypothesis import strategies as st
 from raysys.fronts.front import final_front, final_points
 from raysys.fronts.goal import Goal
 from raysys.fronts.history import History, front_history
-from raysys.fronts.hypervolume import Reference
+from raysys.fronts.hypervolume import Reference, hypervolume
 from raysys.fronts.objectives import ACCURACY, QUERIES
+from raysys.fronts.pareto import nondominated
+from raysys.fronts.points import numbered
 from raysys.records import TrialStatus
 
 GOAL = Goal((ACCURACY, QUERIES), Reference(accuracy=0.1, queries=1000), {"val_accuracy": 0.2})
@@ -38,6 +42,25 @@ def test_the_history_is_the_front_after_each_end_against_all_queries(ends):
     assert history.queries.tolist() == np.cumsum([one.queries for one in records]).tolist()
     fronts = [final_front(records[: number + 1], GOAL).hypervolume for number in range(len(records))]
     assert history.hypervolume.tolist() == pytest.approx(fronts, abs=1e-12)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(1, 1500), st.floats(0, 1.2) | st.just(math.nan)), max_size=60
+    )
+)
+def test_the_history_is_that_of_the_simple_form_to_the_last_bit(ends):
+    of, queries, accuracy = (np.array(column) for column in zip(*ends, strict=True)) if ends else [[]] * 3
+    of = np.unique(of, return_inverse=True)[1]
+    columns = {"queries": queries, "val_accuracy": accuracy}
+    points = numbered(of, np.ones(len(of), dtype=np.bool_))
+    sums, seen, volumes = np.zeros((10, 2)), np.zeros(10), []
+    for point, row in zip(of, np.array([accuracy, queries], dtype=np.float64).T, strict=True):
+        sums[point] += row
+        seen[point] += 1
+        costs = GOAL.scaled(sums[seen > 0] / seen[seen > 0, None])
+        volumes.append(hypervolume(costs[nondominated(costs)]))
+    assert front_history(points, columns, GOAL).hypervolume.tolist() == volumes
 
 
 def test_a_second_seed_may_lower_the_front():

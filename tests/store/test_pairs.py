@@ -8,7 +8,15 @@ from pyarrow.fs import FileSelector, LocalFileSystem, SubTreeFileSystem
 from raysys.errors import CorruptRunError
 from raysys.oracle import Images, Response
 from raysys.store.layout import RunLayout
-from raysys.store.pairs import ROWS, has_pairs, join_parts, keep_part, read_pairs
+from raysys.store.pairs import (
+    ROWS,
+    has_pairs,
+    join_parts,
+    keep_part,
+    read_labels,
+    read_pairs,
+    read_some_pairs,
+)
 
 UID = "u00000"
 
@@ -50,6 +58,23 @@ def test_joined_parts_come_back_in_the_order_of_asking(
     np.testing.assert_array_equal(told.labels, answer.labels)
     if soft:
         np.testing.assert_array_equal(told.probabilities, answer.probabilities)
+    else:
+        assert told.probabilities is None
+
+
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+def test_some_pairs_are_read_without_the_others(layout: RunLayout, soft: bool) -> None:
+    images, answer = pairs(2 * ROWS + 10, soft)
+    keep(layout, images, answer, [ROWS, 2 * ROWS, 2 * ROWS + 10])
+    join_parts(layout, UID)
+    np.testing.assert_array_equal(read_labels(layout, UID), answer.labels)
+    rows = [0, 63, 64, ROWS + 1, 2 * ROWS + 9]
+    seen, told = read_some_pairs(layout, UID, rows)
+    np.testing.assert_array_equal(seen, images[rows])
+    np.testing.assert_array_equal(told.labels, answer.labels[rows])
+    if soft:
+        assert answer.probabilities is not None
+        np.testing.assert_array_equal(told.probabilities, answer.probabilities[rows])
     else:
         assert told.probabilities is None
 
@@ -117,5 +142,6 @@ def test_missing_and_damaged_pairs_are_told(tmp_path: Path) -> None:
     with pytest.raises(CorruptRunError, match=r"cannot read .*pairs\.parquet"):
         read_pairs(layout, UID)
     layout.pairs(UID).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CorruptRunError, match=r"cannot read .*pairs\.parquet"):
-        read_pairs(layout, UID)
+    for read in (read_pairs, read_labels, lambda layout, uid: read_some_pairs(layout, uid, [0])):
+        with pytest.raises(CorruptRunError, match=r"cannot read .*pairs\.parquet"):
+            read(layout, UID)

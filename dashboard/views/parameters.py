@@ -85,7 +85,7 @@ def _counted(run: Searched, names: Sequence[str]) -> None:
         told.append(f"{run.left_out:,} finished trials have an objective that is not finite: left out.")
     same = [name for name in run.parameters if name not in names]
     if same:
-        told.append(f"{len(same)} parameters that never varied are left out: {', '.join(same)}.")
+        told.append(f"Left out, since the same in all trials: {', '.join(same)}.")
     st.text(" ".join(told))
 
 

@@ -68,9 +68,17 @@ def _picked(view: View, uids: list[str]) -> str:
     if asked is not None and asked not in uids:
         st.warning("This run has no such trial, so another one is shown. Asked for was:")
         st.code(asked[:100], language=None)
-    first = cached(_first, view.run)
-    picked = st.selectbox("Trial", uids, index=first, key="trial", bind="query-params", width=260)
-    return picked or uids[first]
+    first = uids[cached(_first, view.run)]
+    if asked not in uids and st.session_state.get("trial") not in uids:
+        if "trial" not in st.session_state:  # not bound yet, so the address can be written
+            st.query_params["trial"] = first
+        st.session_state["trial"] = first
+    # Without a default, which the next trial may change, a selectbox always is in the address.
+    picked = st.selectbox(
+        "Trial", uids, index=None, required=True, key="trial", bind="query-params", width=260,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    return picked or first
 
 
 def _first(run: Snapshot) -> int:

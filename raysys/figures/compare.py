@@ -15,7 +15,7 @@ from raysys.fronts.objectives import Floats
 from raysys.store.comparison import EVIDENCE
 from raysys.store.searches import Search
 
-COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY)
+COLOURS = (BLUE, "#E69F00", "#009E73", "#56B4E9", "#CC79A7", ORANGE, GREY)
 """One a search or run (Okabe and Ito), in turn; dashes and markers tell those of one colour apart."""
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")

@@ -18,7 +18,7 @@ OVER = {
 }
 """What is paid for a front, and how an axis tells it."""
 
-_COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_COLOURS = (BLUE, "#E69F00", "#009E73", "#56B4E9", "#CC79A7", ORANGE)
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 

@@ -106,7 +106,7 @@ def _add(
 
 def _lay_out(figure: go.Figure, x: str, yaxis: dict[str, Any]) -> None:
     figure.update_layout(
-        xaxis={"title": AXES[x], "rangemode": "tozero"},
+        xaxis={"title": AXES[x], "rangemode": "tozero", "tickformat": ","},
         yaxis=yaxis,
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         showlegend=True,

@@ -41,7 +41,7 @@ def importance_figure(found: Mapping[str, Any], template: str | None = None) -> 
             )
     return figure.update_layout(
         barmode="group",
-        xaxis={"title": "importance (shares of 1)", "tickformat": ".0%", "rangemode": "tozero"},
+        xaxis={"title": "importance (share)", "tickformat": ".0%", "rangemode": "tozero"},
         yaxis={"automargin": True, "dtick": 1},
         height=120 + 26 * len(rows),
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "traceorder": "reversed"},

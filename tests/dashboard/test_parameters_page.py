@@ -37,7 +37,7 @@ def test_the_numbers_are_those_of_raysys_importance(tmp_path, monkeypatch, capsy
     for name, share in zip(bars["y"], decoded(bars["x"]), strict=True):
         assert share == pytest.approx(told[name]["importance"]["val_accuracy"])
     assert "Correlational" in texts(app)
-    assert "1 parameters that never varied are left out: depth" in texts(app)
+    assert "Left out, since the same in all trials: depth" in texts(app)
 
 
 def test_the_most_important_come_first_and_others_can_be_picked(tmp_path, monkeypatch):

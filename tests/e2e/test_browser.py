@@ -149,8 +149,8 @@ def test_a_walk_through_the_pages_of_a_run_with_little_in_it(address: str, page:
     menus = {"Search": ("Convergence", "Parameters", "Trials", "Trial"), "Evidence": ("Curves", "Images")}
     for menu, titles in menus.items():
         for title in titles:
-            page.get_by_test_id("stHeader").get_by_text(menu, exact=True).click()
-            page.get_by_role("link", name=title, exact=True).click()
+            page.get_by_role("navigation").get_by_role("button", name=menu).click()
+            page.get_by_role("menuitem", name=title, exact=True).click()
             expect(page).to_have_title(f"{title} · {name} · raysys")
             settled(page)
             expect(has_content(page)).to_be_visible()
@@ -164,7 +164,7 @@ def test_a_click_on_a_point_of_the_front_leads_to_its_trial_and_back(address: st
     page.mouse.click(*pixel(page, "front-chart", "front", 1))
     expect(page).to_have_url(re.compile(r"/trial\?.*trial=u00001"))
     expect(page.get_by_role("heading", name="Trial")).to_be_visible()
-    expect(page.get_by_role("combobox", name="Trial")).to_have_value("u00001")
+    expect(page.get_by_role("combobox", name="Trial", exact=True)).to_have_value("u00001")
     page.go_back()
     expect(page.get_by_role("heading", name="Trade-off")).to_be_visible()
     expect(page).to_have_url(f"{address}/tradeoff?run=three")
@@ -257,7 +257,7 @@ def test_from_the_trials_to_one_of_them_by_keyboard_alone(address: str, page: Pa
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"/trial\?.*trial=u00002"))
-    expect(page.get_by_role("combobox", name="Trial")).to_have_value("u00002")
+    expect(page.get_by_role("combobox", name="Trial", exact=True)).to_have_value("u00002")
 
 
 def test_a_running_run_tells_of_news_and_keeps_the_view_until_refresh(

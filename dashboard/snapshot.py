@@ -3,6 +3,7 @@
 Nothing here changes until `refresh`: a chart whose data changes loses its zoom and its selection.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -62,8 +63,7 @@ def cached(
 
     What it returns is shared between sessions: never change it. Arguments are told apart by their `repr`.
     """
-    key = f"{function.__module__}.{function.__qualname__} {args!r} {sorted(kwargs.items())!r}"
-    return _cached(_identity(run), key, lambda: function(run, *args, **kwargs))
+    return _cached(_identity(run), _key(function, args, kwargs), lambda: function(run, *args, **kwargs))
 
 
 def cached_all(
@@ -73,8 +73,13 @@ def cached_all(
     **kwargs: P.kwargs,
 ) -> R:
     """`cached` of a function of several snapshots."""
-    key = f"{function.__module__}.{function.__qualname__} {args!r} {sorted(kwargs.items())!r}"
-    return _cached(tuple(map(_identity, runs)), key, lambda: function(runs, *args, **kwargs))
+    identity = tuple(map(_identity, runs))
+    return _cached(identity, _key(function, args, kwargs), lambda: function(runs, *args, **kwargs))
+
+
+def _key(function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> str:
+    """A call in words; each page runs as a module of the same name, so functions are told apart by file."""
+    return f"{inspect.getfile(function)}:{function.__qualname__} {args!r} {sorted(kwargs.items())!r}"
 
 
 def _identity(run: Snapshot) -> tuple[str, str, str]:

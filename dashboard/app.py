@@ -69,7 +69,11 @@ def main() -> None:
         return
     st.set_page_config(page_title=f"{page.title} · {frame.current().layout.name} · raysys")
     status.strip()
-    page.run()
+    try:
+        page.run()
+    except RaysysError as failure:  # a further file of the run, which the rest of the frame does without
+        st.error("This page cannot be shown.")
+        st.code(str(failure), language=None)
     frame.link()
 
 

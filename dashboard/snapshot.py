@@ -18,8 +18,8 @@ from raysys.store.layout import RunLayout, open_storage
 from raysys.store.reader import Snapshot, last_change, read_run
 from raysys.store.runs import latest_layouts
 
-MOST_BYTES = 320 * 2**20
-"""Of tables in memory: three runs with a million reports each, or a few thousand small ones."""
+MOST_BYTES = 220 * 2**20
+"""Of tables in memory: two runs with a million reports each, or a few thousand small ones."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -77,6 +77,8 @@ def strip() -> None:
 
 def _strip() -> None:
     view = frame.current()
+    if view.run.damaged:
+        st.text(f"damaged, and left out: {', '.join(view.run.damaged)}")
     as_of = f"as of {view.run.updated:%Y-%m-%d %H:%M:%S} UTC"
     try:
         live = now(view)

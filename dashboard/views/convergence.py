@@ -56,11 +56,11 @@ def _growth(view: frame.View) -> None:
             f"The reference point was changed, for all runs shown: not comparable with `raysys front`, which"
             f" measures this run from {own.accuracy:.3g} at {own.queries:,} queries."
         )
-    left, right = st.columns(2)
-    with left:
-        chart(growth_figure(lines, over), "hypervolume-chart", growth_alt(lines, over))
-    with right:
-        chart(growth_figure(lines, over, "front"), "front-size-chart", growth_alt(lines, over, "front"))
+    for column, what in zip(st.columns(2), ("hypervolume", "front"), strict=True):
+        with column:
+            shown = tuple(run for run in view.runs if run.name in lines)
+            figure, alt = cached_all(front_growth, shown, over, None if reference == own else reference, what)
+            chart(figure, f"growth-{what}-chart", alt)
     table(
         _summary(lines, view.run.manifest.price > 0),
         "convergence-table",
@@ -73,6 +73,14 @@ def _growth(view: frame.View) -> None:
             "USD": st.column_config.NumberColumn(format="dollar"),
         },
     )
+
+
+def front_growth(
+    runs: tuple[Snapshot, ...], over: str, reference: Reference | None, what: str
+) -> tuple[go.Figure, str]:
+    """How the fronts grew, and what the chart shows in words."""
+    lines = {run.name: cached(progress, run, reference) for run in runs}
+    return growth_figure(lines, over, what), growth_alt(lines, over, what)
 
 
 def _controls(run: Snapshot) -> tuple[str, Reference]:
@@ -211,7 +219,7 @@ def _stopping(run: Snapshot) -> None:
         " those that were stopped had nearly the score of those that went on."
         f" Stopped trials: {stopped:,}; queries of their budgets that were not spent: {run.unspent:,}."
     )
-    chart(rungs_figure(found), "rungs-chart", rungs_alt(found), height=300)
+    chart(cached(stopping_chart, run), "rungs-chart", rungs_alt(found), height=300)
     percent = st.column_config.NumberColumn(format="percent")
     score = run.manifest.score.replace("_", " ")
     on, gone = f"median {score}, went on", f"median {score}, stopped"
@@ -225,6 +233,11 @@ def _stopping(run: Snapshot) -> None:
             gone: percent,
         },
     )
+
+
+def stopping_chart(run: Snapshot) -> go.Figure:
+    """What early stopping did at each milestone."""
+    return rungs_figure(cached(rungs, run))
 
 
 main()

@@ -13,6 +13,7 @@ from dashboard.frame import View
 from dashboard.snapshot import cached, frozen
 from raysys.errors import RaysysError
 from raysys.figures.methods import methods_text
+from raysys.figures.report import report_html
 from raysys.records import TrialStatus
 from raysys.store.citations import citations
 from raysys.store.export import Format, Pick, What, encoded, export_table
@@ -45,6 +46,7 @@ def main() -> None:
     run = frozen(view.layout)  # a file says what the run looked for, whatever is looked at here
     _data(view, run)
     _students(run, view.layout)
+    _report(run, view)
     _methods(run)
 
 
@@ -161,6 +163,23 @@ def _kept(run: Snapshot, layout: RunLayout) -> pa.Table:
     names = ["uid", "queries", "val_accuracy", "test_accuracy", "agreement", "test_agreement"]
     rows = pa.table({"uid": kept}).join(run.trials.select(names), "uid", join_type="inner")
     return rows.sort_by([("queries", "ascending"), ("uid", "ascending")])
+
+
+def _report(run: Snapshot, view: View) -> None:
+    """The static report, compared with what the frame compares with."""
+    st.subheader("Report", anchor=False)
+    others = tuple(frozen(view.layouts[other.name]) for other in view.others)
+    st.caption("One file that opens offline, in any browser: front, best config per budget, spend, methods.")
+    st.download_button(
+        "Download the report",
+        data=lambda: report_html(run, others),
+        file_name=f"{run.name}-report.html",
+        mime="text/html",
+        key="download-report",
+        on_click="ignore",
+    )
+    words = ["raysys", "report", run.path, *(other.path for other in others)]
+    st.code(shlex.join([*words, "-o", f"{run.name}-report.html"]), language=None, wrap_lines=True)
 
 
 def _methods(run: Snapshot) -> None:

@@ -25,6 +25,14 @@ _SHEETS, _ASKED = 6, 60  # on a page
 def main() -> None:
     """Draw the page."""
     view = frame.head("Images", "Whether the generator collapsed, and what it shows the teacher.")
+    try:
+        _draw(view)
+    except RaysysError as failure:
+        st.error("A file of this run cannot be read.")
+        st.code(str(failure), language=None)
+
+
+def _draw(view: View) -> None:
     uids = cached(_shown_first, view.run)
     if not uids:
         st.info("No trial has begun yet. Its images appear here once it has asked: wait, then refresh.")
@@ -34,12 +42,9 @@ def main() -> None:
     beside = line[1].selectbox(
         "Beside it", uids, index=None, key="images-beside", bind="query-params", placeholder="no other trial"
     )
-    for part in (_made, _asked):
-        try:
-            part(view, [uid] if beside in (None, uid) else [uid, beside])
-        except RaysysError as failure:
-            st.error("A file of this trial cannot be read.")
-            st.code(str(failure), language=None)
+    picked = [uid] if beside in (None, uid) else [uid, beside]
+    _made(view, picked)
+    _asked(view, picked)
 
 
 def _shown_first(run: Snapshot) -> list[str]:

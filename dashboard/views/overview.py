@@ -17,7 +17,8 @@ from raysys.store.manifest import RunState
 from raysys.store.reader import Snapshot
 from raysys.teacher.accounts import quick_accounts
 
-_HEIGHT = 320
+_HEIGHT, _NARROWEST = 320, 360
+"""Of a chart, in pixels."""
 
 _LOOKS: dict[Severity, tuple[str, Literal["red", "orange", "blue"]]] = {
     "fault": (":material/error:", "red"),
@@ -31,11 +32,11 @@ def main() -> None:
     view = frame.head("Overview", "Is it healthy? Go on, stop, extend or fix.")
     _metrics(view)
     _health(view)
-    left, right = st.columns(2)
-    with left:
+    charts = st.grid(2, min_column_width=_NARROWEST)
+    with charts.container():
         st.subheader("Front", anchor=False)
         _front(view)
-    with right:
+    with charts.container():
         st.subheader("How trials ended", anchor=False)
         _states(view.run)
     st.subheader("Runs", anchor=False)
@@ -49,7 +50,7 @@ def _metrics(view: frame.View) -> None:
     within = "" if limits == frame.Limits() else " within the limits"
     charged, cap = cached(_charged, run), manifest.caps.get("queries")
     gained = round(told.gained, 3) + 0.0 if view.kind == "final" and told.gained is not None else None
-    with st.container(horizontal=True):
+    with st.grid(min_column_width=170):
         st.metric(f"Front points{within}", told.front)
         st.metric(
             "Hypervolume",

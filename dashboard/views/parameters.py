@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
 import streamlit as st
@@ -44,13 +45,13 @@ def main() -> None:
         st.info("What this run searched is not known: its run.json has no whole space.")
         st.code(str(failure), language=None)
         return
-    names = [name for name in cached(by_importance, view.run) if name in run.varying()]
+    names = cached(by_importance, view.run)
     if not names:
         st.info(_why_nothing(run))
         return
     _counted(run, names)
-    _importance(view.run, names)
-    _ranges(view.run, names)
+    _importance(view.run)
+    _ranges(view.run)
     picked, objective = _controls(names, view.run.manifest.goal.names)
     if picked:
         _slices(view.run, run, picked, objective)
@@ -59,8 +60,9 @@ def main() -> None:
 
 
 def by_importance(run: Snapshot) -> list[str]:
-    """The parameters of a run, by falling importance for its score."""
-    return [row["name"] for row in importance_json(run)["parameters"]]
+    """The parameters that vary, by falling importance for the score."""
+    varying = cached(searched, run).varying()
+    return [row["name"] for row in cached(importance_json, run)["parameters"] if row["name"] in varying]
 
 
 def _why_nothing(run: Searched) -> str:
@@ -87,7 +89,7 @@ def _counted(run: Searched, names: Sequence[str]) -> None:
     st.text(" ".join(told))
 
 
-def _importance(run: Snapshot, names: Sequence[str]) -> None:
+def _importance(run: Snapshot) -> None:
     st.subheader("Which parameters decide", anchor=False)
     found = cached(importance_json, run)
     told = [
@@ -104,29 +106,40 @@ def _importance(run: Snapshot, names: Sequence[str]) -> None:
     )
     if all(one["why"] for one in found["objectives"].values()):
         return
-    shown = {**found, "parameters": [row for row in found["parameters"] if row["name"] in names]}
-    chart(importance_figure(shown), "importance-chart", importance_alt(shown))
+    figure, alt = cached(parameter_importances, run)
+    chart(figure, "importance-chart", alt)
 
 
-def _ranges(run: Snapshot, names: Sequence[str]) -> None:
+def parameter_importances(run: Snapshot) -> tuple[go.Figure, str]:
+    """The importances of the parameters that vary, and what the chart shows in words."""
+    found = cached(importance_json, run)
+    shown = {**found, "parameters": _rows(run)}
+    return importance_figure(shown), importance_alt(shown)
+
+
+def _rows(run: Snapshot) -> list[dict[str, Any]]:
+    names = cached(by_importance, run)
+    return [row for row in cached(importance_json, run)["parameters"] if row["name"] in names]
+
+
+def _ranges(run: Snapshot) -> None:
     st.subheader("Ranges beside the front", anchor=False)
     st.caption(
         "The values of the points on the final front: 5 % quantile, median and 95 % quantile, or how often"
         " each choice. Extend only where the option allows it."
     )
-    found = cached(importance_json, run)
-    rows = [row for row in found["parameters"] if row["name"] in names]
+    rows = cached(parameter_ranges, run)
     share = st.column_config.NumberColumn(format="percent")
     table(
-        range_table(rows),
+        rows,
         "ranges-table",
-        f"ranges of {len(rows)} parameters and what the front says of them",
-        column_config={_decides(name): share for name in found["objectives"]},
+        f"ranges of {rows.num_rows} parameters and what the front says of them",
+        column_config={_decides(name): share for name in run.manifest.goal.names},
     )
 
 
-def range_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """What the front says of each parameter's range, as `raysys importance` has it."""
+def parameter_ranges(run: Snapshot) -> pa.Table:
+    """What the front says of the range of each parameter that varies, as `raysys importance` has it."""
     return pa.Table.from_pylist(
         [
             {
@@ -139,7 +152,7 @@ def range_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
                 "trials": row["trials"],
                 "why": row["why"],
             }
-            for row in rows
+            for row in _rows(run)
         ]
     )
 
@@ -237,6 +250,9 @@ def _map(run: Snapshot, names: Sequence[str]) -> None:
         st.info("Pick two different parameters.")
         return
     figure, alt = cached(parameter_map, run, across, up)
+    if figure is None:
+        st.info("No finished trial has both parameters: their conditions exclude each other.")
+        return
     st.caption(
         f"The median {run.manifest.score.replace('_', ' ')} of the finished trials in each cell; hovering"
         " tells how many they are. Empty cells have none."
@@ -244,9 +260,11 @@ def _map(run: Snapshot, names: Sequence[str]) -> None:
     chart(figure, "map-chart", alt)
 
 
-def parameter_map(run: Snapshot, across: str, up: str) -> tuple[go.Figure, str]:
-    """The map of two parameters, and what it shows in words."""
+def parameter_map(run: Snapshot, across: str, up: str) -> tuple[go.Figure | None, str]:
+    """The map of two parameters, none where no trial has both; and what it shows in words."""
     found = cached(searched, run)
+    if (np.isnan(found.values[across]) | np.isnan(found.values[up])).all():
+        return None, ""
     return map_figure(found, across, up), map_alt(found, across, up)
 
 

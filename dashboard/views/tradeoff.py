@@ -81,8 +81,9 @@ def _chart(view: View, within: tuple[float | None, float | None, float | None]) 
             "Chart", ["2D", "3D"], default="2D", key="dimensions", bind="query-params", required=True
         )
     if form == "3D":
-        figure = cached(front_3d, view.run, view.kind)
-        chart(figure, "front-3d-chart", cached(front_alt, view.run, view.kind))
+        figure = cached(front_3d, view.run, view.kind, *within)
+        if figure.data:
+            chart(figure, "front-3d-chart", cached(front_alt, view.run, view.kind, *within))
         st.caption("A point in three dimensions cannot be clicked: pick a trial in the table below.")
         return
     look = _look(view)
@@ -92,7 +93,9 @@ def _chart(view: View, within: tuple[float | None, float | None, float | None]) 
         return
     alt = cached(front_alt, view.run, view.kind, *within)
     picked = chart(figure, "front-chart", alt, on_select="rerun", selection_mode="points")
-    _go_to(point["customdata"][0] for point in picked["selection"]["points"] if point.get("customdata"))
+    # A point of another run's front has no uid of this one, a bar of a histogram has none at all.
+    told = [point.get("customdata") for point in picked["selection"]["points"]]
+    _go_to(uid for uid, *_ in filter(None, told) if uid)
     if three:
         st.caption("The front has three objectives: points of it below the line are faster ones.")
     if within[2] is not None:
@@ -106,7 +109,7 @@ def _look(view: View) -> Look:
     """The controls of the chart."""
     line = st.container(horizontal=True, vertical_alignment="bottom")
     shown = line.selectbox("Points", list(_SHARES), key="points", bind="query-params", width=150)
-    parameters = varying_parameters(view.run)
+    parameters = cached(varying_parameters, view.run)
     colour = line.selectbox("Colour by", ["none", *parameters], key="colour", bind="query-params", width=220)
     robust = line.toggle("Robust range", key="robust", bind="query-params")
     margins = line.toggle("Histograms", key="histograms", bind="query-params")

@@ -217,7 +217,9 @@ def _ledger(view: View, record: TrialRecord) -> None:
     if not size:
         st.info("The run has no ledger yet: nothing was asked.")
         return
-    if size > _SMALL_LEDGER and not st.toggle(f"Read the ledger ({size / 1e6:,.0f} MB)", key="read-ledger"):
+    if size > _SMALL_LEDGER and not st.toggle(
+        f"Read the ledger ({size / 1e6:,.0f} MB)", key="trial-read-ledger"
+    ):
         return
     rows = cached(_charges, view.run, record.uid)
     _reconcile(record, pc.sum(rows["charged"], min_count=0).as_py())

@@ -17,6 +17,9 @@ from raysys.errors import RaysysError, UsageError, nearest
 FIRST_PORT, PORTS = 8501, 20
 """Where a free port is looked for when none is named."""
 
+_MEMORY = {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""Each script of a page runs in a thread of its own: what it took goes back when it ends (glibc)."""
+
 LEAST_TOKEN = 16
 """Characters of a token that nobody guesses."""
 
@@ -80,7 +83,7 @@ def command(*given: str) -> tuple[list[str], dict[str, str]]:
             "the dashboard is not installed", "the package lacks dashboard/server.py", "reinstall raysys"
         )
     paths = [str(Path(spec.origin).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {**_MEMORY, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return [sys.executable, "-P", "-m", "dashboard.server", *given], environment
 
 

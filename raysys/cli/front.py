@@ -1,6 +1,5 @@
 """`raysys front`: what accuracy costs in queries."""
 
-import math
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,20 +84,10 @@ def _front(
     max_seconds: float | None,
     json: bool,
 ) -> None:
-    from raysys.fronts.attainment import best_within, cheapest_with
-    from raysys.store.points import front_json, front_within, run_front
+    from raysys.store.points import marked_front_json, run_front
 
     whole = run_front(snapshot, kind.value)
-    part = front_within(snapshot, whole, kind.value, max_queries, min_accuracy, max_seconds)
-    data = front_json(snapshot, part, kind.value)
-    spending = max_queries is not None or max_seconds is not None
-    most = math.inf if max_queries is None else max_queries
-    marked = {
-        "best": best_within(part, most) if spending else None,
-        "cheapest": None if min_accuracy is None else cheapest_with(part, min_accuracy),
-    }
-    for member, point in zip(part.members, data["points"], strict=True):
-        point |= {mark: bool(member == found) for mark, found in marked.items()}
+    data = marked_front_json(snapshot, whole, kind.value, max_queries, min_accuracy, max_seconds)
     if json:
         output.print_json(data)
     elif data["points"]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from raysys.figures import compare, compare_tables
 from raysys.fronts.bootstrap import RESAMPLES
-from raysys.store.comparison import EVIDENCE, Row, comparable, rows_of, score_of
+from raysys.store.comparison import EVIDENCE, Row, best_rows, comparable
 from raysys.store.reader import Snapshot
 from raysys.store.searches import Search, budgets, searches, with_like_fronts
 
@@ -31,13 +31,14 @@ class Comparison:
     """Runs side by side; None is what there is nothing to show of.
 
     `left_out`: why some were, each a few lines. `searches` are of the runs whose fronts compare, `rows` of
-    all that compare. `template` is that of the figures.
+    all that compare, the first 200 of `all_rows`. `template` is that of the figures.
     """
 
     runs: tuple[Snapshot, ...]
     left_out: tuple[str, ...]
     searches: tuple[Search, ...]
     rows: tuple[Row, ...]
+    all_rows: int
     template: str | None
 
     @property
@@ -104,8 +105,7 @@ class Comparison:
         """The teacher and the rows as `raysys compare` prints them, with what tells rows apart."""
         table = compare_tables.methods_table(self.rows, self.runs[0].manifest)
         apart = pa.array(["", *compare_tables.differences(self.rows)], pa.string())
-        shown = [0, *(1 + row for row in self._shown)]
-        return table.append_column("differs in", apart).take(shown)
+        return table.append_column("differs in", apart)
 
     @cached_property
     def settings(self) -> pa.Table:
@@ -144,9 +144,9 @@ class Comparison:
             *compare_tables.methods_notes(self.rows),
             compare_tables.noise_note(self.rows),
         ]
-        if len(self._shown) < len(self.rows):
+        if len(self.rows) < self.all_rows:
             notes.append(
-                f"Showing {len(self._shown):,} of {len(self.rows):,} rows: those with the most seeds,"
+                f"Showing {len(self.rows):,} of {self.all_rows:,} rows: those with the most seeds,"
                 " then the best."
             )
         return [note for note in notes if note]
@@ -154,17 +154,6 @@ class Comparison:
     @property
     def _has_front(self) -> bool:
         return any(len(front.members) for one in self.searches for front in one.fronts)
-
-    @cached_property
-    def _shown(self) -> list[int]:
-        """The rows that are shown, in their order."""
-        by = score_of(self.rows)
-
-        def rank(number: int) -> tuple[int, float]:
-            reached = self.rows[number].spread(by)
-            return -len(self.rows[number].entries), -reached.mean if reached else 0.0
-
-        return sorted(sorted(range(len(self.rows)), key=rank)[:MOST_ROWS])
 
 
 def _is_evidence(search: Search) -> bool:
@@ -178,10 +167,12 @@ def compare_runs(runs: Sequence[Snapshot], template: str | None = None) -> Compa
     """
     kept, refused = comparable(runs)
     like, unlike = with_like_fronts(kept)
+    rows, all_rows = best_rows(kept, MOST_ROWS)
     return Comparison(
         runs=tuple(kept),
         left_out=tuple(map(str, refused + unlike)),
         searches=tuple(searches(like)),
-        rows=tuple(rows_of(kept)),
+        rows=tuple(rows),
+        all_rows=all_rows,
         template=template,
     )

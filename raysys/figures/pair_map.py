@@ -50,10 +50,8 @@ def map_figure(run: Searched, across: str, up: str, template: str | None = None)
 
 
 def map_alt(run: Searched, across: str, up: str) -> str:
-    """What the figure shows, in words."""
+    """What the figure shows, in words; at least one trial must have both parameters."""
     median, counts = cells(run, across, up)
-    if not counts.any():
-        return f"No finished trial has both {across} and {up}."
     best = np.unravel_index(np.nanargmax(median), median.shape)
     return (
         f"Median {text(run.score)} of {counts.sum():,} finished trials with {across} and {up} in "
@@ -95,7 +93,7 @@ def _cell_axis(parameter: Parameter, count: int) -> tuple[npt.NDArray[np.object_
         return np.array(told, dtype=object), {"tickvals": np.arange(count), "ticktext": told}
     if count == grid_values(parameter) and not parameter.log:
         told = [short(value) for value in np.linspace(*ends(parameter), count)]
-        at = _some(count)
+        at = _some(count) if count > 2 * _TICKS else np.arange(count)
         return np.array(told, dtype=object), {"tickvals": at, "ticktext": [told[cell] for cell in at]}
     edges = np.linspace(*ends(parameter), count + 1)
     told = [short(edge) for edge in (10**edges if parameter.log else edges)]

@@ -1,84 +1,25 @@
-"""A run as one HTML file that needs nothing else: it opens offline, prints, and can be read without scripts.
+"""A run as one HTML file: what it found, for how many queries, and how; to send and to keep."""
 
-All that comes from the run is escaped, and a content security policy lets the file ask nobody for anything.
-"""
-
-import json
 import shlex
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
-import pyarrow as pa
-from plotly.offline import get_plotlyjs
 
-from raysys.figures.compare import fronts_alt, fronts_figure
+from raysys.figures import page
+from raysys.figures.budget import budget_alt, budget_figure
 from raysys.figures.comparison import Comparison, compare_runs
 from raysys.figures.front import BLUE, front_alt, front_figure, text
 from raysys.figures.methods import front_command, methods_text
-from raysys.fronts.attainment import best_within, round_budgets
+from raysys.fronts.attainment import best_within
 from raysys.fronts.objectives import SECONDS, TESTED
 from raysys.records import TrialStatus
+from raysys.store.budgets import budgets, curves
 from raysys.store.manifest import RunState
 from raysys.store.points import floats, front_json, run_front, varying_parameters
 from raysys.store.reader import Snapshot
-from raysys.store.searches import searches
 
 TEMPLATE = "plotly_white"
-_WIDTH, _HEIGHT = 680, 420
-"""Of a chart in CSS pixels: as wide as A4 within its margins."""
-
-_STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; background: #fff; color: #111; font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1, h2 { line-height: 1.2; }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid #999; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 0.85rem; }
-caption { text-align: left; font-weight: 600; padding-bottom: 0.25rem; }
-th, td { border: 1px solid #bbb; padding: 0.2rem 0.5rem; text-align: left; vertical-align: top; }
-td { white-space: nowrap; }
-td:last-child, .settings td { white-space: normal; overflow-wrap: anywhere; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-tr.knee { font-weight: 600; }
-figure { margin: 1rem 0; }
-figcaption { font-size: 0.85rem; color: #444; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; padding: 0.5rem; }
-.note { border-left: 4px solid #D55E00; padding-left: 0.75rem; }
-@page { size: A4; margin: 15mm; }
-@media print {
-  body { color: #000; font-size: 10pt; }
-  main { max-width: none; padding: 0; }
-  .wide { overflow: visible; }
-  table { font-size: 7.5pt; width: 100%; }
-  pre { background: none; border: 1px solid #bbb; }
-  figure, tr { break-inside: avoid; }
-  h2, caption { break-after: avoid; }
-}
-"""
-
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-<script>{plotly}</script>
-</head>
-<body>
-<main>
-{body}
-</main>
-<script type="application/json" id="front">{front}</script>
-</body>
-</html>
-"""
 
 
 def report_html(run: Snapshot, others: tuple[Snapshot, ...] = ()) -> str:
@@ -95,17 +36,10 @@ def report_html(run: Snapshot, others: tuple[Snapshot, ...] = ()) -> str:
         _spend(run),
         _failures(run),
         _comparison(compare_runs((run, *others), TEMPLATE)) if others else "",
-        _section("Methods", *(_tag("p", paragraph) for paragraph in methods_text(run).split("\n\n"))),
-        _section("To get the same again", _tag("pre", "\n".join(_commands(run, front, others)))),
+        page.section("Methods", *(page.tag("p", paragraph) for paragraph in methods_text(run).split("\n\n"))),
+        page.section("To get the same again", page.tag("pre", "\n".join(_commands(run, front, others)))),
     ]
-    return _PAGE.format(
-        policy=_POLICY,
-        title=escape(f"raysys report: {run.name}"),
-        style=_STYLE,
-        plotly=get_plotlyjs(),
-        body="\n".join(part for part in parts if part),
-        front=json.dumps(front, allow_nan=False).replace("<", "\\u003c"),
-    )
+    return page.page(f"raysys report: {run.name}", parts, "front", front)
 
 
 def _head(run: Snapshot) -> str:
@@ -114,12 +48,14 @@ def _head(run: Snapshot) -> str:
     running = manifest.state is RunState.RUNNING
     state = f"still running: as of {stamp}" if running else f"{manifest.state}, {stamp}"
     lines = [
-        _tag("h1", f"Run {run.name}"),
-        _tag("p", f"{run.path}: {state}. Space {manifest.space.get('name', '')}, method {manifest.method}."),
-        "<noscript><p class='note'>Charts need scripts; all their numbers are in the tables.</p></noscript>",
+        page.tag("h1", f"Run {run.name}"),
+        page.tag(
+            "p", f"{run.path}: {state}. Space {manifest.space.get('name', '')}, method {manifest.method}."
+        ),
+        page.WITHOUT_SCRIPTS,
     ]
     if run.skipped:
-        lines.append(_tag("p", f"{run.skipped} damaged files are left out.", "note"))
+        lines.append(page.tag("p", f"{run.skipped} damaged files are left out.", "note"))
     return "\n".join(lines)
 
 
@@ -153,31 +89,30 @@ def _overview(run: Snapshot, front: dict[str, Any]) -> str:
     for what, why in (("excluded", "a value that is not finite"), ("outside", "a limit of the space")):
         if front[what]:
             rows.append((f"points left out for {why}", f"{front[what]}"))
-    return _section("Overview", _table("Headline numbers", ("", ""), rows))
+    return page.section("Overview", page.table("Headline numbers", ("", ""), rows))
 
 
 def _front(run: Snapshot, front: dict[str, Any]) -> str:
     if not front["points"]:
-        return _section("Trade-off", _tag("p", front_alt(run)))
-    return _section(
+        return page.section("Trade-off", page.tag("p", front_alt(run)))
+    return page.section(
         "Trade-off",
-        _chart("front-chart", front_figure(run, template=TEMPLATE), front_alt(run)),
+        page.chart("front-chart", front_figure(run, template=TEMPLATE), front_alt(run)),
         _points("The final front; the knee is bold", run, front["points"]),
     )
 
 
 def _budget(run: Snapshot, front: dict[str, Any]) -> str:
-    members = run_front(run)
+    found = curves((run,))
     if not front["points"]:
         return ""
-    found, score = searches((run,)), run.manifest.score
-    at = round_budgets(float(members.queries[0]), float(members.queries[-1]))
+    members = found[0].fronts[0]
     points = dict(zip(members.members.tolist(), front["points"], strict=True))
-    bought = {budget: best_within(members, budget) for budget in at}
+    bought = {budget: best_within(members, budget) for budget in budgets(found)}
     rows = {f"{budget:,}": points[member] for budget, member in bought.items() if member is not None}
-    return _section(
+    return page.section(
         "Budget",
-        _chart("budget-chart", fronts_figure(found, score, TEMPLATE), fronts_alt(found, score)),
+        page.chart("budget-chart", budget_figure(found, template=TEMPLATE), budget_alt(found)),
         _points("The best configuration within a budget", run, list(rows.values()), list(rows)),
     )
 
@@ -214,7 +149,7 @@ def _points(
                 _config(point["config"], names),
             ]
         )
-    return _table(caption, columns, rows, [point["knee"] for point in points])
+    return page.table(caption, columns, rows, [point["knee"] for point in points], "points")
 
 
 def _spend(run: Snapshot) -> str:
@@ -233,16 +168,20 @@ def _spend(run: Snapshot) -> str:
         orientation="h",
         marker={"color": BLUE},
         text=[f"{spent:,}" for _, _, spent in rows],
+        textposition="outside",
+        cliponaxis=False,
     )
     figure.update_layout(
         xaxis={"title": "queries charged (images)", "tickformat": ","},
         yaxis={"autorange": "reversed", "automargin": True},
-        margin={"l": 20, "r": 20, "t": 20, "b": 60},
+        margin={"l": 20, "r": 80, "t": 20, "b": 60},
         height=120 + 45 * len(rows),
     )
     alt = f"Queries by the state of the trials that asked them, {run.charged:,} in all."
-    return _section(
-        "Queries", _chart("spend-chart", figure, alt), _table(alt, ("state", "trials", "queries"), rows)
+    return page.section(
+        "Queries",
+        page.chart("spend-chart", figure, alt),
+        page.table(alt, ("state", "trials", "queries"), rows),
     )
 
 
@@ -251,13 +190,13 @@ def _failures(run: Snapshot) -> str:
     found += [("finished", 1, f"{uid} {note}") for uid, note in run.notes().items()]
     if not found:
         return ""
-    return _section("Failures and remarks", _table("First lines", ("trials", "count", "says"), found))
+    return page.section("Failures and remarks", page.table("First lines", ("trials", "count", "says"), found))
 
 
 def _comparison(found: Comparison) -> str:
-    parts = [_tag("pre", f"Left out: {reason}", "note") for reason in found.left_out]
+    parts = [page.tag("pre", f"Left out: {reason}", "note") for reason in found.left_out]
     if not found.runs:
-        return _section("Compare", *parts)
+        return page.section("Compare", *parts)
     for name, chart in (
         ("fronts", found.fronts),
         ("hypervolume", found.hypervolume),
@@ -265,22 +204,22 @@ def _comparison(found: Comparison) -> str:
         ("difference", found.difference),
     ):
         if chart is not None:
-            parts.append(_chart(f"compare-{name}-chart", chart.figure, chart.alt))
+            parts.append(page.chart(f"compare-{name}-chart", chart.figure, chart.alt))
     if found.attained is not None:
         score = text(found.score)
         parts += [
-            _arrow("Searches: runs that differ by their seed only are one", found.searches_table),
-            *(_tag("p", note) for note in found.searches_notes),
-            _arrow(f"{score} in % attained within a budget by all runs, half, the best", found.attained),
+            page.arrow("Searches: runs that differ by their seed only are one", found.searches_table),
+            *(page.tag("p", note) for note in found.searches_notes),
+            page.arrow(f"{score} in % attained within a budget by all runs, half, the best", found.attained),
         ]
     parts += [
-        _arrow("Methods, as raysys compare prints them", found.methods),
-        *(_tag("p", note) for note in found.methods_notes),
-        _arrow("What differs between the runs", found.settings, "settings")
+        page.arrow("Methods, as raysys compare prints them", found.methods),
+        *(page.tag("p", note) for note in found.methods_notes),
+        page.arrow("What differs between the runs", found.settings, "settings")
         if found.settings.num_rows
         else "",
     ]
-    return _section("Compare", *parts)
+    return page.section("Compare", *parts)
 
 
 def _commands(run: Snapshot, front: dict[str, Any], others: tuple[Snapshot, ...]) -> list[str]:
@@ -309,59 +248,3 @@ def _config(config: dict[str, Any], names: Sequence[str]) -> str:
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in known.items()
     )
-
-
-def _chart(name: str, figure: go.Figure, alt: str) -> str:
-    """A figure of fixed size, so that it is the same on paper; in SVG, which needs no WebGL."""
-    drawn = go.Figure(
-        data=[
-            {**trace.to_plotly_json(), "type": "scatter"} if trace.type == "scattergl" else trace
-            for trace in figure.data
-        ],
-        layout=figure.layout,
-    )
-    drawn.update_layout(width=_WIDTH, height=figure.layout.height or _HEIGHT)
-    config = {"displaylogo": False, "responsive": False, "typesetMath": False}
-    div = drawn.to_html(config, full_html=False, include_plotlyjs=False, div_id=name)
-    label = escape(alt)
-    return f'<figure role="group" aria-label="{label}">{div}<figcaption>{label}</figcaption></figure>'
-
-
-def _arrow(caption: str, table: pa.Table, kind: str = "") -> str:
-    rows = (list(row.values()) for row in table.to_pylist())
-    return _table(caption, table.column_names, rows, kind=kind)
-
-
-def _table(
-    caption: str,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    marked: Sequence[bool] = (),
-    kind: str = "",
-) -> str:
-    """A table; whole numbers get their commas, None is empty, `marked` rows are bold."""
-    head = "".join(_tag("th", column) for column in columns)
-    lines = []
-    for number, row in enumerate(rows):
-        cells = "".join(
-            _tag("td", f"{cell:,}", "number")
-            if isinstance(cell, int)
-            else _tag("td", "" if cell is None else str(cell))
-            for cell in row
-        )
-        bold = number < len(marked) and marked[number]
-        lines.append(f"<tr class='knee'>{cells}</tr>" if bold else f"<tr>{cells}</tr>")
-    return (
-        f'<div class="wide {kind}"><table>{_tag("caption", caption)}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _section(title: str, *parts: str) -> str:
-    return "\n".join([f"<section>{_tag('h2', title)}", *filter(None, parts), "</section>"])
-
-
-def _tag(name: str, content: str, kind: str = "") -> str:
-    """An element with escaped text."""
-    start = f"{name} class='{kind}'" if kind else name
-    return f"<{start}>{escape(content)}</{name}>"

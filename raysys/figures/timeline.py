@@ -57,7 +57,11 @@ def timeline_figure(
                 x=length[rows],
                 y=lanes[rows],
                 customdata=np.array(told, dtype=object)[rows],
-                marker={"color": colour, "line": {"width": 1}, "pattern": {"shape": hatch, "solidity": 0.4}},
+                marker={
+                    "color": colour,
+                    "line": {"width": 0.5, "color": "white"},
+                    "pattern": {"shape": hatch, "solidity": 0.4},
+                },
                 hovertemplate="%{customdata[0]}<br>%{customdata[1]}<extra>%{fullData.name}</extra>",
             )
     moment = f"{datetime.fromtimestamp(first, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -94,9 +98,8 @@ def _shown(snapshot: Snapshot, spans: Sequence[Span] | None) -> Sequence[Span]:
 
 def _end_to_end(snapshot: Snapshot) -> list[Span]:
     trials = ended_trials(snapshot)
-    seconds = np.nan_to_num(floats(trials, "seconds"))
-    ends = np.cumsum(seconds)
-    rows = zip(trials["uid"].to_pylist(), (ends - seconds).tolist(), ends.tolist(), strict=True)
+    moments = np.append(0.0, np.nancumsum(floats(trials, "seconds"))).tolist()
+    rows = zip(trials["uid"].to_pylist(), moments[:-1], moments[1:], strict=True)
     return [Span(*row, closed=True) for row in rows]
 
 

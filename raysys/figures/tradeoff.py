@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from raysys.figures.front import BLUE, GREY, extent, front_figure, text
 from raysys.fronts.attainment import staircase
 from raysys.fronts.objectives import SECONDS, Floats
-from raysys.store.points import Kind, floats, points_table, positions, run_front
+from raysys.store.points import Kind, floats, front_within, points_table, positions, run_front
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER
 
@@ -22,7 +22,8 @@ OTHERS = ("#E69F00", "#009E73", "#56B4E9", "#882255", "#999933", "#CC6677", "#44
 DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot", "12px 3px 3px 3px", "2px 6px", "16px 8px")
 SYMBOLS = ("square", "triangle-up", "cross", "x", "star", "pentagon", "triangle-down", "hexagon")
 
-_CATEGORIES = ("circle", *SYMBOLS)
+_CATEGORIES = ("circle", "hexagram", "star-square", "bowtie", "hourglass", "triangle-left", "star-diamond")
+_HUES = (BLUE, *OTHERS[::-1])
 _BINS = 40
 _MOST_3D = 2000
 _HEIGHT = 540
@@ -83,11 +84,14 @@ def tradeoff_figure(
 def front_3d(
     snapshot: Snapshot,
     kind: Kind = "final",
-    pins: tuple[str, ...] = (),
+    max_queries: float | None = None,
+    min_score: float | None = None,
+    max_seconds: float | None = None,
     template: str | None = None,
 ) -> go.Figure:
     """Score over queries and seconds: the whole front, and an even sample of the other points."""
     front = run_front(snapshot, kind)
+    within = front_within(snapshot, front, kind, max_queries, min_score, max_seconds)
     score, eligible = positions(snapshot, front, kind)
     off = np.isfinite(score) & eligible
     off[front.members] = False
@@ -99,8 +103,15 @@ def front_3d(
     figure = go.Figure(layout={"template": template} if template else None)
     for label, rows, marker in (
         (name, at, {"color": GREY, "size": 3, "opacity": 0.5}),
-        ("front", front.members, {"color": BLUE, "size": 5, "symbol": "diamond"}),
+        (
+            "front beyond the limits",
+            np.setdiff1d(front.members, within.members),
+            {"color": BLUE, "size": 5, "symbol": "circle-open"},
+        ),
+        ("front", within.members, {"color": BLUE, "size": 5, "symbol": "diamond"}),
     ):
+        if not len(rows):
+            continue
         points = points_table(snapshot, front, kind, rows)
         figure.add_scatter3d(
             name=label,
@@ -119,6 +130,7 @@ def front_3d(
             "xaxis": {"type": "log", "title": "queries (fewer is better)"},
             "yaxis": {"title": "seconds (fewer is better)"},
             "zaxis": {"title": f"{words} (more is better)", "tickformat": ".0%"},
+            "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.15}},
         },
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         margin={"l": 0, "r": 0, "t": 40, "b": 0},
@@ -128,7 +140,10 @@ def front_3d(
 
 
 def _other(snapshot: Snapshot, kind: Kind, number: int) -> go.Scatter:
-    """The front of another run: what its queries buy, as a step line."""
+    """The front of another run: what its queries buy, as a step line.
+
+    `customdata` begins with no uid, as those of the figure are the first run's.
+    """
     front = run_front(snapshot, kind)
     stairs = staircase(front)
     colour = OTHERS[number % len(OTHERS)]
@@ -141,16 +156,15 @@ def _other(snapshot: Snapshot, kind: Kind, number: int) -> go.Scatter:
         x=front.queries[stairs],
         y=front.score[stairs],
         meta="other run",
-        customdata=np.array([uids], dtype=object).T,
-        hovertemplate="%{customdata[0]}<br>%{y:.2%}<br>%{x:,} queries<extra>%{fullData.name}</extra>",
+        customdata=np.array([[""] * len(uids), uids], dtype=object).T,
+        hovertemplate="%{customdata[1]}<br>%{y:.2%}<br>%{x:,} queries<extra>%{fullData.name}</extra>",
     )
 
 
 def _colour(figure: go.Figure, run: Snapshot, name: str) -> None:
     """Colour points by a parameter: a number by a scale, which is logarithmic where it spans two decades.
 
-    A category has a colour and a symbol, hollow where the state's is. Where a trial has no such parameter
-    its points stay as they are.
+    A category has a colour and a symbol, hollow where the state's is; a grey asterisk has no such parameter.
     """
     column = run.trials[PARAMETER + name]
     number = not (pa.types.is_string(column.type) or pa.types.is_boolean(column.type))
@@ -207,7 +221,7 @@ def _mark(trace: go.Scatter | go.Scattergl, codes: Floats) -> None:
 
 
 def _hue(number: int) -> str:
-    return (BLUE, *OTHERS)[number % (1 + len(OTHERS))]
+    return _HUES[number % len(_HUES)]
 
 
 def _points(figure: go.Figure) -> list[go.Scatter | go.Scattergl]:

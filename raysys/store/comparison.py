@@ -4,16 +4,21 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from raysys.errors import UsageError
 from raysys.fronts.objectives import ACCURACY, AGREEMENT
 from raysys.records import Scalar, TrialRecord, TrialStatus
 from raysys.store.manifest import Manifest
+from raysys.store.points import floats
 from raysys.store.reader import Snapshot
+from raysys.store.schema import RECIPE, TRIALS, trial_record
 
 EVIDENCE = 3
 """Seeds below which a row is no evidence."""
@@ -50,6 +55,19 @@ class Entry:
         """A number of the trial, None where it has none."""
         found = getattr(self if column.startswith("fresh_") else self.record, column)
         return float(found) if found is not None and math.isfinite(found) else None
+
+
+class _Place(NamedTuple):
+    """Where a result stands: the number of its run, and its row among that one's results."""
+
+    run: int
+    row: int
+    score: float
+    tested: bool
+
+
+_Group = dict[int, _Place]
+"""Results of one recipe, by seed."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +110,7 @@ def comparable(runs: Iterable[Snapshot]) -> tuple[list[Snapshot], list[UsageErro
     once = {_identity(run): run for run in reversed(list(runs))}  # the first of a name stays
     with_results, refused = [], []
     for run in reversed(once.values()):
-        if _finished(run):
+        if _results(run).num_rows:
             with_results.append(run)
         else:
             refused.append(
@@ -126,29 +144,23 @@ def alike(
     return kept, refused
 
 
-def rows_of(runs: Iterable[Snapshot]) -> list[Row]:
+def rows_of(runs: Sequence[Snapshot]) -> list[Row]:
     """All finished trials as rows, by rising budget, then falling accuracy (agreement without labels).
 
     Of trials that have the seed, too, in common one counts, first of all one that was tested.
     """
-    groups: defaultdict[Any, dict[int, Entry]] = defaultdict(dict)
-    for snapshot in runs:
-        for record in _finished(snapshot):
-            hidden = hidden_by_teacher(snapshot)
-            terms = {**record.config.options, **hidden, "student": record.config.student}
-            entry = Entry(snapshot.path, snapshot.manifest.preset, terms, record)
-            key = (*record.config.recipe, *hidden.items())
-            known = groups[key].setdefault(record.config.seed, entry)
-            if known.record.test_agreement is None and record.test_agreement is not None:
-                groups[key][record.config.seed] = entry
-    rows = [_row([entries[seed] for seed in sorted(entries)]) for entries in groups.values()]
-    by = score_of(rows)
+    return _rows(runs, list(_groups(runs).values()))
 
-    def rank(row: Row) -> tuple[int, float]:
-        reached = row.spread(by)
-        return row.budget, -reached.mean if reached else math.inf
 
-    return sorted(rows, key=rank)
+def best_rows(runs: Sequence[Snapshot], most: int) -> tuple[list[Row], int]:
+    """At most so many of these rows, and how many there are: those with the most seeds, then the best."""
+    groups = list(_groups(runs).values())
+
+    def rank(group: _Group) -> tuple[int, float]:
+        reached = fmean(place.score for place in group.values())
+        return -len(group), -reached if math.isfinite(reached) else math.inf
+
+    return _rows(runs, sorted(groups, key=rank)[:most]), len(groups)
 
 
 def score_of(rows: Iterable[Row]) -> str:
@@ -197,9 +209,46 @@ def row_json(row: Row, columns: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _finished(snapshot: Snapshot) -> list[TrialRecord]:
+def _results(run: Snapshot) -> pa.Table:
     """Trials that ended by themselves; a student that asked nothing is no result."""
-    return [one for one in snapshot.records() if one.status is TrialStatus.FINISHED and one.queries]
+    trials = run.trials
+    finished = pc.equal(trials["status"], TrialStatus.FINISHED.value)
+    return trials.filter(pc.and_(finished, pc.greater(trials["queries"], 0)))
+
+
+def _groups(runs: Sequence[Snapshot]) -> dict[Hashable, _Group]:
+    """The results of each recipe by seed. A recipe is told by the table's own text: nothing is parsed."""
+    groups: defaultdict[Hashable, _Group] = defaultdict(dict)
+    for number, run in enumerate(runs):
+        hidden, results = tuple(hidden_by_teacher(run).items()), _results(run)
+        columns = (*RECIPE, "seed", "test_agreement")
+        told = zip(*(results[name].to_pylist() for name in columns), strict=True)
+        scores = floats(results, run.manifest.score).tolist()
+        for row, ((*recipe, seed, tested), score) in enumerate(zip(told, scores, strict=True)):
+            group = groups[(*recipe, *hidden)]
+            if seed not in group or (tested is not None and not group[seed].tested):
+                group[seed] = _Place(number, row, score, tested is not None)
+    return groups
+
+
+def _rows(runs: Sequence[Snapshot], groups: Sequence[_Group]) -> list[Row]:
+    entries: dict[_Place, Entry] = {}
+    for number, run in enumerate(runs):
+        places = [place for group in groups for place in group.values() if place.run == number]
+        taken = pa.array([place.row for place in places], pa.int64())
+        records = _results(run).select(TRIALS.names).take(taken).to_pylist()
+        hidden = hidden_by_teacher(run)
+        for place, record in zip(places, map(trial_record, records), strict=True):
+            terms = {**record.config.options, **hidden, "student": record.config.student}
+            entries[place] = Entry(run.path, run.manifest.preset, terms, record)
+    rows = [_row([entries[group[seed]] for seed in sorted(group)]) for group in groups]
+    by = score_of(rows)
+
+    def rank(row: Row) -> tuple[int, float]:
+        reached = row.spread(by)
+        return row.budget, -reached.mean if reached else math.inf
+
+    return sorted(rows, key=rank)
 
 
 def _identity(run: Snapshot) -> str:

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from raysys.fronts.attainment import best_within, cheapest_with
 from raysys.store.csv_text import csv_bytes
-from raysys.store.points import SCORES, Kind, floats, front_json, front_within, run_front
+from raysys.store.points import SCORES, Kind, floats, marked_front_json, run_front
 from raysys.store.reader import Snapshot
 
 What = Literal["trials", "front", "reports", "ledger"]
@@ -91,19 +90,8 @@ def _within(snapshot: Snapshot, pick: Pick) -> pa.Array:
 
 
 def _front(snapshot: Snapshot, pick: Pick, kind: Kind) -> pa.Table:
-    part = front_within(
-        snapshot, run_front(snapshot, kind), kind, pick.max_queries, pick.min_score, pick.max_seconds
-    )
-    best = None if pick.max_queries is None else best_within(part, pick.max_queries)
-    cheapest = None if pick.min_score is None else cheapest_with(part, pick.min_score)
-    points = front_json(snapshot, part, kind)["points"]
-    rows = [
-        {
-            **point,
-            "config": json.dumps(point["config"], sort_keys=True),
-            "best": bool(member == best),
-            "cheapest": bool(member == cheapest),
-        }
-        for member, point in zip(part.members, points, strict=True)
-    ]
+    whole = run_front(snapshot, kind)
+    limits = pick.max_queries, pick.min_score, pick.max_seconds
+    points = marked_front_json(snapshot, whole, kind, *limits)["points"]
+    rows = [{**point, "config": json.dumps(point["config"], sort_keys=True)} for point in points]
     return pa.Table.from_pylist(rows, schema=FRONT)

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
 
 from raysys.records import Scalar
-from raysys.space.schema import Categorical, FloatRange, IntRange, Parameter
+from raysys.space.schema import FloatRange, IntRange, Parameter
+from raysys.store.parameters import prior_text
 from raysys.store.points import run_front, varying_parameters
 from raysys.store.reader import Snapshot
 
-_Declared = IntRange | FloatRange | Categorical
-_PARAMETERS: TypeAdapter[dict[str, _Declared]] = TypeAdapter(dict[str, Parameter])
+_PARAMETERS: TypeAdapter[dict[str, Parameter]] = TypeAdapter(dict[str, Parameter])
 
 
 def front_distances(snapshot: Snapshot, uid: str) -> pa.Table:
@@ -55,12 +55,10 @@ _SCHEMA = pa.schema(
 )
 
 
-def _row(value: Scalar, told: list[Scalar], declared: _Declared | None) -> dict[str, Any]:
+def _row(value: Scalar, told: list[Scalar], declared: Parameter | None) -> dict[str, Any]:
     row = {"value": _text(value), "n": len(told), "range": None, "front": None, "distance": None}
-    if isinstance(declared, Categorical):
-        row["range"] = ", ".join(map(_text, declared.choices))
-    elif declared is not None:
-        row["range"] = f"{declared.low:g} to {declared.high:g}{', log' if declared.log else ''}"
+    if declared is not None:
+        row["range"] = prior_text(declared.model_dump())
     if not told:
         return row
     numbers = [one for one in (value, *told) if isinstance(one, int | float) and not isinstance(one, bool)]
@@ -84,7 +82,7 @@ def _text(value: Scalar) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _declared(snapshot: Snapshot) -> dict[str, _Declared]:
+def _declared(snapshot: Snapshot) -> dict[str, Parameter]:
     """The parameters of the run's space; none where they are of another raysys."""
     try:
         return _PARAMETERS.validate_python(snapshot.manifest.space.get("parameters", {}))
@@ -92,7 +90,7 @@ def _declared(snapshot: Snapshot) -> dict[str, _Declared]:
         return {}
 
 
-def _range(declared: Mapping[str, _Declared], option: str, own: Mapping[str, Scalar]) -> _Declared | None:
+def _range(declared: Mapping[str, Parameter], option: str, own: Mapping[str, Scalar]) -> Parameter | None:
     """The range, or the choices, from which a trial with the options `own` drew `option`."""
     for name, parameter in declared.items():
         if (parameter.option or name) != option:

@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, get_args
@@ -28,7 +28,7 @@ STALLED = timedelta(minutes=10)
 _MANY_FAILED = 0.1
 """Where more of the trials that ended failed, it is a fault; `--max-failures` has the same default."""
 
-_MOST_NAMED = 3
+_MOST_NAMED, _MOST_LETTERS = 3, 500
 _FEW = 3
 """Of fewer trials or points than this, nothing is said about what all or most of them have in common."""
 
@@ -125,7 +125,7 @@ def life(snapshot: Snapshot, driver: Driver | None) -> list[Finding]:
 def faults(snapshot: Snapshot, accounts: Accounts) -> list[Finding]:
     """What the tables tell, and how they fit the ledger."""
     front = run_front(snapshot)
-    return [
+    found = [
         *_damage(snapshot),
         *_ledger(snapshot, accounts),
         *_failures(snapshot),
@@ -135,6 +135,7 @@ def faults(snapshot: Snapshot, accounts: Accounts) -> list[Finding]:
         *_seeds(snapshot, front),
         *_bounds(snapshot, front),
     ]
+    return [replace(one, seen=_clipped(one.seen)) for one in found]
 
 
 def _damage(snapshot: Snapshot) -> Iterator[Finding]:
@@ -214,7 +215,7 @@ def _noted(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _constant(snapshot: Snapshot) -> Iterator[Finding]:
-    rows, space = _finished(snapshot), shlex.quote(str(snapshot.manifest.space.get("name", "")))
+    rows = _finished(snapshot)
     for name in snapshot.manifest.goal.names:
         values = floats(rows, name)
         values = values[np.isfinite(values)]
@@ -223,7 +224,7 @@ def _constant(snapshot: Snapshot) -> Iterator[Finding]:
                 "warning" if name == snapshot.manifest.score else "note",
                 f"All {len(values)} finished trials have the same {name}: {values[0]:,.6g}.",
                 "Nothing that is searched changes it. What is searched:",
-                f"raysys spaces {space}",
+                f"raysys spaces {_space(snapshot)}",
             )
 
 
@@ -232,13 +233,10 @@ def _seeds(snapshot: Snapshot, front: Front) -> Iterator[Finding]:
     alone = int((seeds == 1).sum())
     if not alone or manifest.sampler == NO_SAMPLER:
         return
-    seen = (
-        f"Front points that come from one seed only: {alone} of {len(seeds)}. Part of their height is luck."
-    )
+    seen = f"Front points from one seed only: {alone} of {len(seeds)}. Part of their height is luck."
     if manifest.seeds == 1:
-        space = shlex.quote(str(manifest.space.get("name", "")))
         advice = "A new run gives each config on the front three:"
-        yield Finding("note", seen, advice, f"raysys tune --space {space} --seeds 3")
+        yield Finding("note", seen, advice, f"raysys tune --space {_space(snapshot)} --seeds 3")
     elif manifest.state is RunState.RUNNING:
         yield Finding("note", seen, f"The run gives each {manifest.seeds} while it goes on.")
     else:
@@ -259,11 +257,10 @@ def _bounds(snapshot: Snapshot, front: Front) -> Iterator[Finding]:
             if len(at) >= _FEW and 2 * at.count(end) > len(at) and name != "query_budget":
                 found.append(f"{name} = {spec[end]:g} ({at.count(end)} of {len(at)})")
     if found:
-        space = shlex.quote(str(snapshot.manifest.space.get("name", "")))
         yield Finding(
             "note", f"Most points of the front lie at an end of a range: {', '.join(found)}.",
             "Better ones may lie beyond, where larger or smaller values make sense. The ranges:",
-            f"raysys spaces {space}",
+            f"raysys spaces {_space(snapshot)}",
         )  # fmt: skip
 
 
@@ -300,3 +297,12 @@ def _few(uids: list[str]) -> str:
 
 def _quoted(snapshot: Snapshot) -> str:
     return shlex.quote(snapshot.path)
+
+
+def _space(snapshot: Snapshot) -> str:
+    return shlex.quote(str(snapshot.manifest.space.get("name", "")))
+
+
+def _clipped(text: str) -> str:
+    """What a person reads of a text that runs wrote, however long it is."""
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]} ..."

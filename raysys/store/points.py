@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raysys.fronts.attainment import best_within, cheapest_with
 from raysys.fronts.front import Front, pareto_front
 from raysys.fronts.history import History, front_history
 from raysys.fronts.objectives import TESTED, Floats
@@ -155,6 +156,31 @@ def front_json(snapshot: Snapshot, front: Front, kind: Kind = "final") -> dict[s
         "outside": front.outside,
         "points": _points(snapshot, front, kind),
     }
+
+
+def marked_front_json(
+    snapshot: Snapshot,
+    whole: Front,
+    kind: Kind = "final",
+    max_queries: float | None = None,
+    min_score: float | None = None,
+    max_seconds: float | None = None,
+) -> dict[str, Any]:
+    """`front_json` of the part within limits; its points say whether they are the best, or the cheapest.
+
+    The best has the highest score within limits on queries or seconds; the cheapest, where there is a least
+    score, the fewest queries.
+    """
+    part = front_within(snapshot, whole, kind, max_queries, min_score, max_seconds)
+    data = front_json(snapshot, part, kind)
+    spending = max_queries is not None or max_seconds is not None
+    marked = {
+        "best": best_within(part, math.inf) if spending else None,
+        "cheapest": None if min_score is None else cheapest_with(part, min_score),
+    }
+    for member, point in zip(part.members, data["points"], strict=True):
+        point |= {mark: bool(member == found) for mark, found in marked.items()}
+    return data
 
 
 def history_json(snapshot: Snapshot) -> dict[str, Any]:

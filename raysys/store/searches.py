@@ -4,11 +4,14 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean, median_low
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from raysys.errors import UsageError
 from raysys.fronts.attainment import attained, runs_for
@@ -16,9 +19,10 @@ from raysys.fronts.bootstrap import difference_interval
 from raysys.fronts.front import Front
 from raysys.fronts.history import History
 from raysys.fronts.objectives import Floats
+from raysys.records import TrialStatus
 from raysys.store.comparison import EVIDENCE, Spread, alike, spread
 from raysys.store.manifest import Manifest
-from raysys.store.points import run_front, run_history
+from raysys.store.points import floats, run_front, run_history
 from raysys.store.reader import Snapshot
 
 BUDGETS = 8
@@ -27,16 +31,31 @@ BUDGETS = 8
 TIE = 1e-9
 """Hypervolumes that differ by less are equal."""
 
+_ENDED = pa.array([status.value for status in TrialStatus if status.ended])
+
 
 @dataclass(frozen=True)
 class Search:
     """The runs of one search, by rising seed; `terms` is all that it was besides its seed."""
 
     terms: Mapping[str, Any]
-    runs: tuple[str, ...]
-    seeds: tuple[int, ...]
+    snapshots: tuple[Snapshot, ...]
     fronts: tuple[Front, ...]
-    histories: tuple[History, ...]
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Where the runs are."""
+        return tuple(one.path for one in self.snapshots)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The runs' seeds."""
+        return tuple(one.manifest.seed for one in self.snapshots)
+
+    @cached_property
+    def histories(self) -> tuple[History, ...]:
+        """How each run's front grew."""
+        return tuple(map(run_history, self.snapshots))
 
     @property
     def hypervolume(self) -> Spread | None:
@@ -45,8 +64,9 @@ class Search:
 
     @property
     def spent(self) -> list[float]:
-        """Queries of all trials of each run."""
-        return [float(history.queries[-1]) for history in self.histories]
+        """Queries of all trials of each run that have ended."""
+        trials = [one.trials.filter(pc.is_in(one.trials["status"], _ENDED)) for one in self.snapshots]
+        return [float(np.nansum(floats(ended, "queries"))) for ended in trials]
 
     def queries_to_reach(self, level: float) -> list[float | None]:
         """Queries after which each run first had that hypervolume; None where it never did."""
@@ -167,10 +187,8 @@ def search_json(search: Search, at: Sequence[int], level: float) -> dict[str, An
 def _search(group: Sequence[Snapshot]) -> Search:
     return Search(
         terms=_terms(group[0].manifest),
-        runs=tuple(one.path for one in group),
-        seeds=tuple(one.manifest.seed for one in group),
+        snapshots=tuple(group),
         fronts=tuple(run_front(one) for one in group),
-        histories=tuple(run_history(one) for one in group),
     )
 
 

@@ -25,6 +25,12 @@ def test_it_writes_the_file_and_says_how_large_it_is(tmp_path, capsys):
     assert (tmp_path / "new" / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
+def test_run_and_file_may_be_uris(tmp_path, capsys):
+    layout = build(tmp_path, "one")
+    assert run(capsys, layout.root.as_uri(), "-o", (tmp_path / "report.html").as_uri())[0] == 0
+    assert (tmp_path / "report.html").stat().st_size > 1e6
+
+
 def test_it_replaces_nothing_unasked(tmp_path, capsys):
     layout = build(tmp_path, "three")
     (tmp_path / "report.html").write_text("mine")
@@ -80,6 +86,7 @@ def test_a_browser_opens_and_prints_it_offline(tmp_path, capsys):
         assert page.evaluate("document.querySelectorAll('canvas').length") == 0, "SVG only"
         assert page.evaluate("document.documentElement.scrollWidth") <= 1000
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not page.get_by_text("Charts need scripts").is_visible()
         page.emulate_media(media="print")
         widths = page.evaluate("[...document.querySelectorAll('.main-svg')].map(one => one.clientWidth)")
         assert max(widths) <= 680, "within the margins of A4"

@@ -13,19 +13,21 @@ from raysys.store.schema import reports_table
 PAGE = "convergence"
 
 
-def rows(app, key):
-    return next(one for one in app.dataframe if one.key == key).value.to_dict("records")
+def rows(app, column):
+    """The rows of the table that has this column."""
+    tables = [one.value for one in app.dataframe]
+    return next(one for one in tables if column in one.columns).to_dict("records")
 
 
 def test_the_numbers_are_those_of_the_command(tmp_path, monkeypatch):
     layout = build(tmp_path, "many")
     run = read_run(layout)
     app = open_page(monkeypatch, tmp_path, PAGE)
-    line = traces(app, "hypervolume-chart")["many"]
+    line = traces(app, "growth-hypervolume-chart")["many"]
     told = history_json(run)
     found = dict(zip(decoded(line["x"]), decoded(line["y"]), strict=True))
     assert found.items() >= {one["ended"]: one["hypervolume"] for one in told["history"]}.items()
-    (row,) = rows(app, "convergence-table")
+    (row,) = rows(app, "hypervolume")
     assert row["hypervolume"] == pytest.approx(run_front(run).hypervolume)
     assert row["front"] == len(run_front(run).members)
     assert (row["ended"], row["queries"]) == (told["ended"], told["queries"])
@@ -36,9 +38,9 @@ def test_the_axis_is_picked_and_in_the_address(tmp_path, monkeypatch):
     build(tmp_path, "many")
     run = read_run(tmp_path / "many")
     app = open_page(monkeypatch, tmp_path, PAGE, over="queries")
-    assert decoded(traces(app, "front-size-chart")["many"]["x"])[-1] == history_json(run)["queries"]
+    assert decoded(traces(app, "growth-front-chart")["many"]["x"])[-1] == history_json(run)["queries"]
     app.get_by_key("over").set_value("hours").run()
-    assert decoded(traces(app, "hypervolume-chart")["many"]["x"])[-1] < 1
+    assert decoded(traces(app, "growth-hypervolume-chart")["many"]["x"])[-1] < 1
     assert "USD" not in app.get_by_key("over").options
 
 
@@ -46,22 +48,22 @@ def test_a_priced_run_is_drawn_over_its_cost(tmp_path, monkeypatch):
     build(tmp_path, "three")
     build(tmp_path, "priced")
     app = open_page(monkeypatch, tmp_path, PAGE, run="priced", vs="three", over="USD")
-    assert decoded(traces(app, "hypervolume-chart")["priced"]["x"]) == [5, 20]
+    assert decoded(traces(app, "growth-hypervolume-chart")["priced"]["x"]) == [5, 20]
     assert "three is left out: its space has no price" in texts(app)
 
 
 def test_another_reference_is_said_to_be_another(tmp_path, monkeypatch):
     build(tmp_path, "three")
     app = open_page(monkeypatch, tmp_path, PAGE)
-    own = rows(app, "convergence-table")[0]["hypervolume"]
+    own = rows(app, "hypervolume")[0]["hypervolume"]
     assert not app.warning
     app.number_input(key="reference-score").set_value(50).run()
     assert "not comparable with `raysys front`" in app.warning[0].value
     assert "0.5 val accuracy at 2,000 queries" in texts(app)
-    assert rows(app, "convergence-table")[0]["hypervolume"] != own
+    assert rows(app, "hypervolume")[0]["hypervolume"] != own
     app.number_input(key="reference-score").set_value(10).run()
     assert not app.warning
-    assert rows(app, "convergence-table")[0]["hypervolume"] == own
+    assert rows(app, "hypervolume")[0]["hypervolume"] == own
 
 
 def test_a_run_with_another_reference_is_named_and_left_out_until_they_have_one(tmp_path, monkeypatch):
@@ -71,11 +73,11 @@ def test_a_run_with_another_reference_is_named_and_left_out_until_they_have_one(
     write_run(tmp_path / "other", records, reference=Reference(accuracy=0.1, queries=9000))
     app = open_page(monkeypatch, tmp_path, PAGE, run="three", vs="other")
     app.multiselect(key="vs").set_value(["other", "many"]).run()
-    assert set(traces(app, "hypervolume-chart")) == {"three", "many"}
+    assert set(traces(app, "growth-hypervolume-chart")) == {"three", "many"}
     assert "other is left out: its reference point is 0.1 at 9,000 queries" in texts(app)
     app.number_input(key="reference-queries").set_value(5000).run()
-    assert set(traces(app, "hypervolume-chart")) == {"three", "many", "other"}
-    assert [row["run"] for row in rows(app, "convergence-table")] == ["three", "other", "many"]
+    assert set(traces(app, "growth-hypervolume-chart")) == {"three", "many", "other"}
+    assert [row["run"] for row in rows(app, "hypervolume")] == ["three", "other", "many"]
 
 
 def test_each_objective_has_its_spread_over_the_runs(tmp_path, monkeypatch):
@@ -109,7 +111,7 @@ def test_a_damaged_ledger_is_told_and_the_rest_is_shown(tmp_path, monkeypatch):
     app = open_page(monkeypatch, tmp_path, PAGE)
     assert "The ledger cannot be read." in [one.value for one in app.warning]
     assert "laid end to end" in texts(app)
-    assert {"hypervolume-chart", "timeline-chart"} <= charts(app).keys()
+    assert {"growth-hypervolume-chart", "timeline-chart"} <= charts(app).keys()
 
 
 def test_early_stopping_tells_who_survived_and_what_was_saved(tmp_path, monkeypatch):
@@ -129,7 +131,7 @@ def test_early_stopping_tells_who_survived_and_what_was_saved(tmp_path, monkeypa
     )
     app = open_page(monkeypatch, tmp_path, PAGE)
     assert "Stopped trials: 1; queries of their budgets that were not spent: 600." in texts(app)
-    first, second = rows(app, "rungs-table")
+    first, second = rows(app, "reached")
     assert (first["queries"], first["reached"], first["went on"], first["stopped"]) == (200, 2, 1, 1)
     assert first["median val accuracy, stopped"] == pytest.approx(0.3)
     assert second["stopped"] == 0
@@ -152,4 +154,4 @@ def test_without_a_finished_trial_there_is_no_spread(tmp_path, monkeypatch):
     build(tmp_path, "failed-only")
     app = open_page(monkeypatch, tmp_path, PAGE)
     assert "No trial has finished yet." in [one.value for one in app.info]
-    assert rows(app, "convergence-table")[0]["hypervolume"] == 0
+    assert rows(app, "hypervolume")[0]["hypervolume"] == 0

@@ -76,3 +76,14 @@ def test_damaged_pairs_are_told_and_the_sheets_stay(three, tmp_path, monkeypatch
     app = open_page(monkeypatch, tmp_path, "images")
     assert "cannot be read" in app.error[0].value
     assert captions(app) == ["step 0"]
+
+
+def test_samples_that_lead_out_of_the_storage_are_not_read(tmp_path, monkeypatch):
+    layout = build(tmp_path / "storage", "three")
+    (tmp_path / "elsewhere" / "u00001").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "u00001" / "00000.png").write_bytes(b"secret")
+    layout.samples.symlink_to(tmp_path / "elsewhere")
+    app = open_page(monkeypatch, tmp_path / "storage", "images")
+    assert not app.exception
+    assert not captions(app)
+    assert "cannot" in texts(app)

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from dashboard_app import charts, decoded, open_page, texts, traces
 from edge_runs import SPACE, build, searched, write_run
+from search_runs import SPACE as CONDITIONAL
+from search_runs import finished
 
 from raysys.cli.app import main
 from raysys.space.load import to_json
@@ -12,8 +14,10 @@ from raysys.space.load import to_json
 PAGE = "parameters"
 
 
-def rows(app, key):
-    return next(one for one in app.dataframe if one.key == key).value.to_dict("records")
+def rows(app, column):
+    """The rows of the table that has this column."""
+    tables = [one.value for one in app.dataframe]
+    return next(one for one in tables if column in one.columns).to_dict("records")
 
 
 def test_the_numbers_are_those_of_raysys_importance(tmp_path, monkeypatch, capsys):
@@ -21,7 +25,7 @@ def test_the_numbers_are_those_of_raysys_importance(tmp_path, monkeypatch, capsy
     assert main(["importance", str(tmp_path / "searched"), "--json"]) == 0
     told = {row["name"]: row for row in json.loads(capsys.readouterr().out)["parameters"]}
     app = open_page(monkeypatch, tmp_path, PAGE)
-    shown = rows(app, "ranges-table")
+    shown = rows(app, "advice")
     assert [row["parameter"] for row in shown] == [name for name in told if name != "depth"]
     for row in shown:
         expected = told[row["parameter"]]
@@ -39,7 +43,7 @@ def test_the_numbers_are_those_of_raysys_importance(tmp_path, monkeypatch, capsy
 def test_the_most_important_come_first_and_others_can_be_picked(tmp_path, monkeypatch):
     build(tmp_path, "searched")
     app = open_page(monkeypatch, tmp_path, PAGE)
-    order = [row["parameter"] for row in rows(app, "ranges-table")]
+    order = [row["parameter"] for row in rows(app, "advice")]
     assert order[0] == "passes"
     assert app.multiselect(key="parameters").value == order[:4]
     app.multiselect(key="parameters").set_value(["lr_sgd"]).run()
@@ -48,7 +52,7 @@ def test_the_most_important_come_first_and_others_can_be_picked(tmp_path, monkey
     assert (axis["type"], axis["title"]["text"]) == ("log", "lr_sgd")
     lines = charts(app)["parallel-chart"]["data"][0]["dimensions"]
     assert [one["label"] for one in lines] == ["lr_sgd", "val accuracy", "queries"]
-    assert {"uid", "on the front", "lr_sgd"} <= rows(app, "parallel-table")[0].keys()
+    assert {"uid", "on the front", "lr_sgd"} <= rows(app, "on the front")[0].keys()
 
 
 def test_the_address_says_what_is_shown(tmp_path, monkeypatch):
@@ -78,14 +82,21 @@ def test_the_map_needs_two_different_parameters(tmp_path, monkeypatch):
     assert counts.size == 10
 
 
+def test_parameters_that_no_trial_has_both_have_no_map(tmp_path, monkeypatch):
+    write_run(tmp_path / "run", finished(20), space=to_json(CONDITIONAL))
+    app = open_page(monkeypatch, tmp_path, PAGE, map_x="lr_sgd", map_y="lr_adamw")
+    assert "exclude each other" in app.info[-1].value
+    assert "map-chart" not in charts(app)
+
+
 def test_a_row_of_the_table_opens_its_trial(tmp_path, monkeypatch):
     build(tmp_path, "searched")
     app = open_page(monkeypatch, tmp_path, PAGE)
-    uid = rows(app, "parallel-table")[1]["uid"]
+    uid = rows(app, "on the front")[1]["uid"]
     app.session_state["parallel-table"] = {"selection": {"rows": [1], "columns": [], "cells": []}}
     app.run()
     assert app.header[0].value == "Trial"
-    assert app.query_params["trial"] == [uid]
+    assert app.query_params["trial"] == uid
 
 
 def test_few_trials_have_ranges_but_no_importance(tmp_path, monkeypatch):
@@ -93,7 +104,7 @@ def test_few_trials_have_ranges_but_no_importance(tmp_path, monkeypatch):
     app = open_page(monkeypatch, tmp_path, PAGE)
     assert "needs 10 finished trials, there are 4" in texts(app)
     assert "importance-chart" not in charts(app)
-    assert all("are needed" in row["why"] for row in rows(app, "ranges-table"))
+    assert all("are needed" in row["why"] for row in rows(app, "advice"))
 
 
 @pytest.mark.parametrize("count", [0, 1])

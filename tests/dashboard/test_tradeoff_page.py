@@ -145,7 +145,8 @@ def test_what_is_picked_leads_to_its_trial(key, tmp_path, monkeypatch):
     build(tmp_path, "seeds")
     app = open_page(monkeypatch, tmp_path, "tradeoff")
     second = {"customdata": ["u00001", ", mean of 2 seeds", ""]}
-    picked = {"points": [{}, second]} if key == "front-chart" else {"rows": [1]}
+    other = {"customdata": ["", "u00000"]}
+    picked = {"points": [{}, other, second]} if key == "front-chart" else {"rows": [1]}
     app.session_state[key] = {"selection": picked}
     app.run()
     assert not app.exception

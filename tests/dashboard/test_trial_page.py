@@ -129,7 +129,7 @@ def test_how_to_repeat_it(three, tmp_path, monkeypatch):
     app = part(open_page(monkeypatch, tmp_path, "trial"), "Repeat")
     commands = [one.value for one in app.code]
     assert commands[0] == f"raysys trial --from {three.location}:u00001"
-    config = json.loads(commands[-1])
+    config = json.loads(next(command for command in commands if command.startswith("{")))
     assert config["uid"] == "u00001"
     assert config["options"]["g_steps"] == 11
     environment = dict(rows(app, "versions and hashes").values.tolist())

@@ -133,6 +133,12 @@ def test_without_a_ledger_work_is_laid_end_to_end_and_says_so(tmp_path):
     assert set(traces(figure)["finished"].y) == {1}
 
 
+def test_what_is_laid_end_to_end_is_in_one_lane(tmp_path):
+    records = [trial(n, seconds=0.1 * n) for n in range(30)]
+    figure = timeline_figure(read_run(write_run(tmp_path / "run", records)), None)
+    assert set(traces(figure)["finished"].y) == {1}
+
+
 def test_the_ledger_of_a_run_is_its_timeline(tmp_path):
     layout = build(tmp_path, "three")
     book(layout)

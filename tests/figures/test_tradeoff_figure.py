@@ -5,6 +5,7 @@ from edge_runs import RUNS, build, trial, write_run
 from raysys.figures.tradeoff import Look, front_3d, tradeoff_figure
 from raysys.records import TrialStatus
 from raysys.store.reader import read_run
+from raysys.store.schema import PARAMETER
 
 EVERYTHING = Look(share=0.5, robust=True, linear=True, margins=True, pins=("u00000",))
 
@@ -21,7 +22,7 @@ def traces(figure):
 @pytest.mark.parametrize("look", [Look(), EVERYTHING, Look(margins=True, colour="g_steps")])
 def test_every_edge_case_run_can_be_drawn_in_every_way(name, look, tmp_path):
     run = snapshot(tmp_path, name)
-    if look.colour and not run.trials.num_rows:
+    if look.colour and PARAMETER + look.colour not in run.trials.column_names:
         return
     for kind in ("final", "anytime"):
         figure = tradeoff_figure((run, run), kind, 800, 0.5, 60.0, look)
@@ -59,10 +60,10 @@ def test_a_category_has_a_colour_and_a_symbol_hollow_where_the_trial_was_stopped
         one.config.options["schedule"] = word
     run = read_run(write_run(tmp_path / "run", records))
     drawn = traces(tradeoff_figure((run,), look=Look(colour="schedule")))
-    assert drawn["front"].marker.symbol == ("circle", "square")
+    assert drawn["front"].marker.symbol == ("circle", "hexagram")
     assert drawn["stopped"].marker.symbol == ("circle-open",)
     assert drawn["schedule = linear"].marker.color == drawn["stopped"].marker.color[0]
-    assert drawn["schedule = cosine"].marker.symbol == "square"
+    assert drawn["schedule = cosine"].marker.symbol == "hexagram"
 
 
 def test_a_robust_range_ends_at_the_bulk_and_counts_what_lies_below(tmp_path):
@@ -90,3 +91,5 @@ def test_3d_shows_the_whole_front_and_an_even_sample(tmp_path):
     assert len(drawn["front"].x) == 11
     assert len(drawn["dominated (1,989 of 2,499)"].x) == 1989
     assert drawn["front"].customdata[0].tolist() == ["u02509"]
+    cut = traces(front_3d(run, max_queries=85))
+    assert (len(cut["front"].x), len(cut["front beyond the limits"].x)) == (5, 6)

@@ -87,3 +87,11 @@ def test_rungs_tell_how_many_went_on_and_what_they_had(tmp_path):
 @pytest.mark.parametrize("name", RUNS)
 def test_without_milestones_there_are_no_rungs(name, tmp_path):
     assert rungs(read_run(build(tmp_path, name))).num_rows == 0
+
+
+def test_what_early_stopping_saved_is_of_the_trials_whose_budget_is_known(tmp_path):
+    assert read_run(build(tmp_path, "priced")).unspent == 0, "its options have no query_budget"
+    gone = trial(0, TrialStatus.STOPPED, queries=200)
+    gone.config.options["query_budget"] = 800
+    records = [gone, trial(1, TrialStatus.STOPPED, queries=300), trial(2)]
+    assert read_run(write_run(tmp_path / "run", records)).unspent == 600

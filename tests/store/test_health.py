@@ -120,6 +120,12 @@ def test_failures_are_grouped_by_their_first_line(tmp_path: Path) -> None:
     assert last.seen == "2 more trials failed in 2 other ways."
 
 
+def test_an_endless_error_is_cut(tmp_path: Path) -> None:
+    run = made(tmp_path, [trial(0, FAILED, error="x" * 100_000)])
+    (one,) = found(run, "failed")
+    assert len(one.seen) < 600 and one.seen.endswith("xxx ...")
+
+
 def test_few_failures_are_a_warning_and_none_is_nothing(tmp_path: Path) -> None:
     few = made(tmp_path / "few", [trial(0, FAILED, error="boom"), *(trial(n) for n in range(1, 11))])
     assert [one.severity for one in found(few, "failed")] == ["warning"]

@@ -12,12 +12,11 @@ from playwright.sync_api import Page
 from served import served
 
 from raysys.figures.picture import find_chromium
-from raysys.store.points import points_table, run_front
 from raysys.store.reader import read_run
 from raysys.store.runs import latest_layouts
 
-PAGES = ("overview", "tradeoff", "budget", "compare", "trial")
-WIDTH, MOST_HEIGHT = 1280, 1400
+PAGES = ("overview", "tradeoff", "budget")
+WIDTH, MOST_HEIGHT = 1280, 900
 
 
 def main() -> int:
@@ -37,8 +36,7 @@ def main() -> int:
     name = args.run or min(runs)
     run = runs[name]
     seeds = [one for one in sorted(runs) if runs[one].manifest.space_digest == run.manifest.space_digest]
-    best = points_table(run, run_front(run), "final")["uid"][int(run_front(run).members[-1])].as_py()
-    query = {"run": name, "vs": [one for one in seeds if one != name], "trial": best}
+    query = {"run": name, "vs": [one for one in seeds if one != name]}
     log = args.output / "server.log"
     with served(args.storage, log=log) as address, launched(browser) as context:
         for title in PAGES:

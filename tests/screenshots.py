@@ -15,8 +15,8 @@ from raysys.figures.picture import find_chromium
 from raysys.store.reader import read_run
 from raysys.store.runs import latest_layouts
 
-PAGES = ("overview", "tradeoff", "budget")
-WIDTH, MOST_HEIGHT = 1280, 900
+PAGES = {"overview": 1150, "tradeoff": 930, "budget": 730}
+"""Page -> how much of it is shown, in pixels."""
 
 
 def main() -> int:
@@ -39,20 +39,19 @@ def main() -> int:
     query = {"run": name, "vs": [one for one in seeds if one != name]}
     log = args.output / "server.log"
     with served(args.storage, log=log) as address, launched(browser) as context:
-        for title in PAGES:
+        for title, height in PAGES.items():
             page = context.new_page()
             path = "" if title == "overview" else title
             visit(page, f"{address}/{path}?{urlencode(query, doseq=True)}")
-            (args.output / f"{title}.png").write_bytes(picture(page))
+            (args.output / f"{title}.png").write_bytes(picture(page, height))
             page.close()
     log.unlink()
     return 0
 
 
-def picture(page: Page) -> bytes:
-    """The page as a small PNG, as high as it is, within limits."""
-    height = page.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
-    page.set_viewport_size({"width": WIDTH, "height": min(height, MOST_HEIGHT)})
+def picture(page: Page, height: int) -> bytes:
+    """The upper part of the page as a small PNG."""
+    page.set_viewport_size({"width": 1280, "height": height})
     settled(page)
     small = io.BytesIO()
     Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(256).save(small, "PNG", optimize=True)

@@ -163,9 +163,7 @@ def test_a_walk_through_the_pages_of_a_run_with_little_in_it(address: str, page:
 
 
 def test_a_click_on_a_point_of_the_front_leads_to_its_trial_and_back(address: str, page: Page) -> None:
-    view = f"{address}/tradeoff?front=all+reports&max-queries=900&run=three"
-    visit(page, view)
-    page.goto(f"{address}/tradeoff?run=three")
+    visit(page, f"{address}/tradeoff?run=three")
     page.mouse.click(*pixel(page, "front-chart", "front", 1))
     expect(page).to_have_url(re.compile(r"/trial\?.*trial=u00001"))
     expect(page.get_by_role("heading", name="Trial")).to_be_visible()
@@ -173,7 +171,16 @@ def test_a_click_on_a_point_of_the_front_leads_to_its_trial_and_back(address: st
     page.go_back()
     expect(page.get_by_role("heading", name="Trade-off")).to_be_visible()
     expect(page).to_have_url(f"{address}/tradeoff?run=three")
+
+
+def test_back_shows_the_page_and_the_view_before(address: str, page: Page) -> None:
+    view = f"{address}/tradeoff?front=all+reports&max-queries=900&run=three"
+    visit(page, view)
+    page.get_by_role("link", name="Budget").click()
+    expect(page).to_have_title("Budget · three · raysys")
+    settled(page)
     page.go_back()
+    expect(page.get_by_role("heading", name="Trade-off")).to_be_visible()
     expect(page).to_have_url(view)
     expect(page.get_by_role("spinbutton", name="Max queries")).to_have_value("900")
 

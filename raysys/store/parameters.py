@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from raysys.errors import CorruptRunError
 from raysys.fronts.objectives import Floats
 from raysys.fronts.points import Ints
-from raysys.records import Scalar, TrialStatus
+from raysys.records import Scalar
 from raysys.space.advice import advice
 from raysys.space.importance import importance
 from raysys.space.load import from_json
 from raysys.space.schema import Categorical, Parameter, Space
-from raysys.store.points import floats, member_uids, run_front
+from raysys.store.points import finished_trials, floats, member_uids, run_front
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER
 
@@ -57,7 +57,7 @@ def searched(snapshot: Snapshot) -> Searched:
     Raises SpaceError when its manifest has no whole space, CorruptRunError when a trial does not fit it.
     """
     space = from_json(snapshot.manifest.space)
-    finished = snapshot.trials.filter(pc.equal(snapshot.trials["status"], TrialStatus.FINISHED.value))
+    finished = finished_trials(snapshot)
     names = snapshot.manifest.goal.names
     reached = np.array([floats(finished, name) for name in names])
     told = np.isfinite(reached).all(axis=0)

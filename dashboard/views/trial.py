@@ -72,9 +72,7 @@ def _picked(view: View, uids: list[str]) -> str:
         asked = st.query_params["trial"] = uids[cached(_first, view.run)]
     # Not bound: when a page is left, what it bound is taken from its address, and Back would lose the trial.
     st.session_state["trial"] = asked
-    st.selectbox(
-        "Trial", uids, key="trial", on_change=_pick, width=260, label_visibility="collapsed"
-    )
+    st.selectbox("Trial", uids, key="trial", on_change=_pick, width=260, label_visibility="collapsed")
     return asked
 
 

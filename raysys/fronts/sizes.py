@@ -28,7 +28,7 @@ def front_sizes(points: Points, columns: Mapping[str, npt.ArrayLike], goal: Goal
             sums[point] += rows[row]
             new = alone[row] if seen[point] == 1 else goal.costs(sums[[point]] / seen[point])[0]
             costs[point] = new
-            if seen[point] > 1:  # it moves: any point may come back
+            if point in front:  # it moves away: any point may come back
                 front = np.flatnonzero(nondominated(costs))
             elif not np.isnan(new).any():
                 others = costs[front]

@@ -19,6 +19,8 @@ from edge_runs import manifest
 from raysys.fronts.hypervolume import Reference
 from raysys.oracle import Response
 from raysys.records import EVALUATION, TrialConfig, TrialRecord, TrialStatus
+from raysys.space.load import to_json
+from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import write_manifest
 from raysys.store.reader import reports_of, trials_of
@@ -58,13 +60,12 @@ def write_large_run(
     rng = np.random.default_rng(seed)
     layout = RunLayout(root)
     records = _trials(rng, trials, per_config)
-    space = {"name": f"{trials} trials", "price": 0.001}
     charged = sum(record.queries for record in records)
     write_manifest(
         layout,
         manifest(
-            space=space, trials=trials, seeds=per_config, seed=seed, charged=charged, executed=charged,
-            reference=Reference(accuracy=0.1, queries=MOST),
+            space=to_json(_space(trials)), trials=trials, seeds=per_config, seed=seed,
+            charged=charged, executed=charged, reference=Reference(accuracy=0.1, queries=MOST),
         ),
     )  # fmt: skip
     reports_of(layout).append(_reports(rng, records, reports), 1)
@@ -98,6 +99,29 @@ def _trials(rng: np.random.Generator, count: int, per_config: int) -> list[Trial
             )
         )  # fmt: skip
     return records
+
+
+def _space(trials: int) -> Space:
+    """The space that `_options` draws from."""
+    kinds = (
+        {"type": "float", "low": 1e-5, "high": 0.1, "log": True},
+        {"type": "int", "low": 1, "high": 99},
+        {"type": "categorical", "choices": ["cosine", "step", "constant"]},
+    )
+    return Space.model_validate(
+        {
+            "name": "large",
+            "dataset": "digits",
+            "teacher": {"architecture": "lenet5", "recipe": {"epochs": 1}},
+            "student": "lenet5",
+            "price": 0.001,
+            "parameters": {
+                "query_budget": {"type": "int", "low": LEAST, "high": MOST, "log": True},
+                **{f"option_{number:02d}": kinds[number % 3] for number in range(PARAMETERS)},
+            },
+            "trials": trials,
+        }
+    )
 
 
 def _options(rng: np.random.Generator) -> dict[str, float | int | str]:

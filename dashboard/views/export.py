@@ -21,10 +21,8 @@ from raysys.store.layout import RunLayout
 from raysys.store.model_card import kept_students
 from raysys.store.points import Kind
 from raysys.store.reader import Snapshot
+from raysys.teacher.accounts import MOST_BYTES
 from raysys.teacher.charges import charges_table, ledger_size
-
-# A larger ledger is read when its file is asked for, not to be looked at before.
-LARGE = 20_000_000
 
 _SHOWN = 20
 
@@ -91,7 +89,7 @@ def _pick(view: View, run: Snapshot, what: What) -> Pick:
         if what != "front":
             names = [status.value for status in TrialStatus]
             statuses = st.multiselect(
-                "Trials that are", names, key="states", bind="query-params", placeholder="in any state"
+                "Trials that are", names, key="export-states", bind="query-params", placeholder="in any state"
             )
     if not limited:
         return Pick(tuple(statuses))
@@ -110,7 +108,7 @@ def _rows(run: Snapshot, layout: RunLayout, what: What, pick: Pick, kind: Kind) 
 
 def _preview(run: Snapshot, layout: RunLayout, what: What, pick: Pick, kind: Kind) -> None:
     """How many rows there are, and the first ones. Raises what reading the ledger raises."""
-    if what == "ledger" and (size := cached(_ledger_size, run, layout)) > LARGE:
+    if what == "ledger" and (size := cached(_ledger_size, run, layout)) > MOST_BYTES:
         st.text(f"The ledger has {size / 1e6:,.0f} MB; it is read when you download it.")
         return
     rows = cached(_rows, run, layout, what, pick, kind)

@@ -13,6 +13,7 @@ from raysys.figures.front import front_alt, front_figure
 from raysys.figures.states import states_alt, states_figure
 from raysys.store.headline import headline
 from raysys.store.health import Finding, Severity, faults, life, worst_first
+from raysys.store.layout import RunLayout
 from raysys.store.manifest import RunState
 from raysys.store.reader import Snapshot
 from raysys.teacher.accounts import quick_accounts
@@ -98,10 +99,7 @@ def _health(view: frame.View) -> None:
     # A ledger is compared with the tables of its own time; while trials run, it is ahead of them.
     comparable = not newer or view.run.manifest.state is RunState.RUNNING
 
-    def faults_of(run: Snapshot) -> list[Finding]:
-        return faults(run, quick_accounts(view.layout.ledger, view.layout.filesystem) if comparable else None)
-
-    found = worst_first([*live, *cached(faults_of, view.run)])
+    found = worst_first([*live, *cached(run_faults, view.run, view.layout if comparable else None)])
     notes = [one for one in found if one.severity == "note"]
     if len(notes) == len(found):
         st.badge("healthy: no fault, no warning", icon=":material/check:", color="green")
@@ -111,6 +109,11 @@ def _health(view: frame.View) -> None:
         with st.expander(f"{len(notes)} notes" if len(notes) > 1 else "1 note"):
             for one in notes:
                 _finding(one)
+
+
+def run_faults(run: Snapshot, layout: RunLayout | None) -> list[Finding]:
+    """The faults that tables tell, and with a `layout` the ledger in it."""
+    return faults(run, quick_accounts(layout.ledger, layout.filesystem) if layout else None)
 
 
 def _finding(finding: Finding) -> None:

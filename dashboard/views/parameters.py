@@ -102,7 +102,7 @@ def _importance(run: Snapshot) -> None:
     ]
     st.caption(
         f"{'; '.join(told)} (PED-ANOVA). Correlational: what a search tried together cannot be told apart,"
-        " and no change is promised. The table has all parameters."
+        " and no change is promised. The table below has all of these parameters."
     )
     if all(one["why"] for one in found["objectives"].values()):
         return

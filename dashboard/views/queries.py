@@ -21,10 +21,8 @@ from raysys.store.audit import AuditResult
 from raysys.store.layout import RunLayout
 from raysys.store.reader import Snapshot
 from raysys.store.spending import saved, spending, trial_spending, wasted
+from raysys.teacher.accounts import MOST_BYTES
 from raysys.teacher.charges import Answers, answers, ledger_size, read_charges
-
-# Bytes of a ledger that is read only when asked for: 100 MB take a second or two.
-LARGE = 20_000_000
 
 _MOST_TOLD = 10
 _SHARE = st.column_config.NumberColumn(format="percent")
@@ -98,7 +96,7 @@ def _ledger(run: Snapshot, layout: RunLayout) -> _Book | None:
                 " ledger/ with its first request; if it has asked already, restore the folder from a backup."
             )
             return None
-        if size > LARGE and run.path not in asked:
+        if size > MOST_BYTES and run.path not in asked:
             st.info(f"The ledger has {size / 1e6:,.0f} MB and is not read yet: numbers are by the tables.")
             if not st.button("Read the ledger", key="read-ledger"):
                 return None

@@ -130,7 +130,7 @@ def _actions(view: View, uids: list[str], selected: list[str], found: pa.Table) 
         "Open trial", uids, index=None, key="open-trial", placeholder="type a uid", width=200
     )
     one = len(selected) == 1
-    if st.button(f"Open {selected[0]}" if one else "Open selected", key="open-selected", disabled=not one):
+    if st.button("Open selected", key="open-selected", disabled=not one):
         chosen = selected[0]
     if chosen:
         st.switch_page("views/trial.py", query_params={"trial": chosen})

@@ -245,6 +245,7 @@ def _margins(figure: go.Figure, linear: bool) -> None:
     """How many of the points drawn lie where, beside both axes."""
     traces = _points(figure)
     x, y = (np.concatenate([[], *(_finite(trace[axis]) for trace in traces)]) for axis in "xy")
+    x = x if linear else x[x > 0]
     if not len(x):
         return
     edges = (

@@ -71,7 +71,7 @@ def test_a_part_is_the_commands_part(what, many, tmp_path, files, monkeypatch):
     whole = files[f"many-{what}.csv"]()
     app.toggle(key="limited").set_value(True).run()
     if what != "front":
-        app.multiselect(key="states").set_value(["finished"]).run()
+        app.multiselect(key="export-states").set_value(["finished"]).run()
         assert "--status" in command(app)
     name, content = written_by_command(app, tmp_path)
     assert files[name]() == content
@@ -98,7 +98,7 @@ def test_the_page_says_how_much_it_is(many, tmp_path, monkeypatch):
     app = open_page(monkeypatch, tmp_path, "export", what="reports")
     assert f"{run.reports.num_rows:,} rows, {run.reports.num_columns} columns" in texts(app)
     app.segmented_control(key="what").set_value("trials").run()
-    app.multiselect(key="states").set_value(["failed"]).run()
+    app.multiselect(key="export-states").set_value(["failed"]).run()
     assert "0 rows" in texts(app)
     assert any("No row is in this part" in info.value for info in app.info)
 

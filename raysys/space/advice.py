@@ -40,7 +40,8 @@ def advice(parameter: Parameter, front: Floats) -> Advice:
     if bound:
         low = bound == "low"
         end, beyond = (parameter.low, "below") if low else (parameter.high, "above")
-        return Advice("extend", f"half of the front lies at {end:g}: {beyond} it may be better still", bound)
+        why = f"half of the front lies at or near {end:g}: {beyond} it may be better, if that makes sense"
+        return Advice("extend", why, bound)
     middle = np.quantile(front, [0.05, 0.95])
     if np.ptp(_scaled(parameter, middle)) <= 0.5:
         return Advice("narrow", f"nine tenths of the front have {middle[0]:.4g} to {middle[1]:.4g}")

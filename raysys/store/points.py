@@ -45,13 +45,13 @@ def front_within(
     """The front among the points within limits; knee, hypervolume and counts stay the whole front's.
 
     Where time is no objective, a slow point may dominate faster ones: within `max_seconds` (mean of the
-    seeds) there can be points that are not on the whole front.
+    seeds) there can be points that are not on the whole front. A point whose time is not known is not within.
     """
     part = whole
     if max_seconds is not None:
         rows = _rows(snapshot, kind)
-        slow = whole.points.mean(floats(rows, "seconds")) > max_seconds
-        points = replace(whole.points, counts=whole.points.counts & ~slow)
+        fast = whole.points.mean(floats(rows, "seconds")) <= max_seconds
+        points = replace(whole.points, counts=whole.points.counts & fast)
         part = pareto_front(points, _objectives(snapshot, rows), snapshot.manifest.goal)
     part = part.within(max_queries, min_score)
     return replace(whole, members=part.members, queries=part.queries, score=part.score)

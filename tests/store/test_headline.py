@@ -1,5 +1,6 @@
 """The few numbers of a run, and the time that it still takes."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,16 @@ def test_no_time_is_told_where_nothing_is_known(tmp_path: Path) -> None:
     assert pace(read_run(build(tmp_path, "none"))) is None
     assert pace(read_run(build(tmp_path, "three"))) is None
     assert pace(read_run(running(tmp_path, trials=3))) is None
+
+
+@pytest.mark.parametrize("unknown", [None, math.nan])
+def test_a_time_that_is_not_known_is_neither_fast_nor_the_pace(unknown: float | None, tmp_path: Path) -> None:
+    records = [
+        trial(0, seconds=60.0),
+        trial(1, seconds=unknown),
+        trial(2, TrialStatus.RUNNING, seconds=unknown),
+    ]
+    run = read_run(write_run(tmp_path / "run", records, trials=9))
+    left = pace(run)
+    assert left is not None and left.seconds == 60
+    assert [headline(run, max_seconds=limit).front for limit in (None, 1e9)] == [2, 1]

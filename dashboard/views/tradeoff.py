@@ -188,7 +188,10 @@ def _student(
         f"{uid}: {point['score']:.2%}{spread} for {point['queries']:,.0f} queries{cost}, "
         f"{point['seconds']:,.0f} s; {seeds}"
     )
-    trial = run.trials.slice(pc.index(run.trials["uid"], uid).as_py(), 1)
+    trial = run.trials.filter(pc.equal(run.trials["uid"], uid))
+    if not trial.num_rows:
+        st.info("The row of this trial is lost with a damaged table: its reports are left, its config is not.")
+        return
     config = json.loads(trial["config"][0].as_py())
     shown = yaml.safe_dump(config, allow_unicode=True) if form == "YAML" else json.dumps(config, indent=2)
     commands = [f"raysys trial --from {shlex.quote(f'{run.path}:{uid}')}"]

@@ -33,7 +33,10 @@ def main() -> None:
     view = frame.head("Trial", "Whether to trust this trial, and how to repeat it.")
     uids = sorted(view.run.trials["uid"].to_pylist())
     if not uids:
-        st.info("No trial has begun yet. They can be looked at as soon as they have: wait, then refresh.")
+        if view.run.skipped:
+            st.warning("No trial is left: the rows of the tables are lost with damaged files. See Overview.")
+        else:
+            st.info("No trial has begun yet. They can be looked at as soon as they have: wait, then refresh.")
         return
     uid = _picked(view, uids)
     record = cached(_record, view.run, uid)

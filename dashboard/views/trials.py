@@ -15,6 +15,7 @@ from raysys.figures.curves import curves_alt, curves_figure
 from raysys.records import TrialStatus
 from raysys.store.csv_text import csv_bytes
 from raysys.store.curves import sparklines
+from raysys.store.manifest import RunState
 from raysys.store.points import Kind
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER
@@ -23,6 +24,7 @@ from raysys.store.trial_list import filtered_trials, trial_list
 _PAGE_ROWS = 1000
 _MOST_HEIGHT = 600  # pixels
 _CURVE = "curve"
+_LOST = "Overview names them; restore the files from a backup, then refresh."
 _SHARES = ("val_accuracy", "agreement", "test_accuracy", "test_agreement")
 
 
@@ -31,8 +33,10 @@ def main() -> None:
     view = frame.head("Trials", "Find, pin and compare trials.")
     total = view.run.trials.num_rows
     if not total:
-        st.info("No trial has begun yet. They appear here as they do: wait, then refresh.")
+        _none(view.run)
         return
+    if view.run.skipped:
+        st.warning(f"Rows of the tables are lost with damaged files, so trials may be missing. {_LOST}")
     found = _filtered(view)
     st.caption(
         f"{found.num_rows:,} of {total:,} trials. Layer 1 is the final front, layer 2 the front without it, "
@@ -48,6 +52,16 @@ def main() -> None:
         _actions(view, shown["uid"].to_pylist(), selected, found)
     if selected:
         _compare(view, selected)
+
+
+def _none(run: Snapshot) -> None:
+    """Why there is no trial."""
+    if run.skipped:
+        st.warning(f"No trial is left: the rows of the tables are lost with damaged files. {_LOST}")
+    elif run.manifest.state is RunState.RUNNING:
+        st.info("No trial has begun yet. They appear here as they do: wait, then refresh.")
+    else:
+        st.info("This run has no trial: it ended before one began.")
 
 
 def _filtered(view: View) -> pa.Table:

@@ -41,6 +41,7 @@ def main() -> None:
     st.caption(
         f"{found.num_rows:,} of {total:,} trials. Layer 1 is the final front, layer 2 the front without it, "
         "and so on. Parameters that are the same in all trials are left out."
+        + (" Of trials that have not ended: queries, seconds and score so far." if _going(view.run) else "")
     )
     if not found.num_rows:
         st.info("No trial matches. Take a filter away.")
@@ -52,6 +53,11 @@ def main() -> None:
         _actions(view, shown["uid"].to_pylist(), selected, found)
     if selected:
         _compare(view, selected)
+
+
+def _going(run: Snapshot) -> bool:
+    """Whether a trial has not ended."""
+    return any(not TrialStatus(status).ended for status in run.trials["status"].unique().to_pylist())
 
 
 def _none(run: Snapshot) -> None:

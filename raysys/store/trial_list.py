@@ -15,6 +15,8 @@ from raysys.store.schema import PARAMETER, RECIPE
 
 _SCORES = ("val_accuracy", "agreement", "test_accuracy", "test_agreement")
 
+_REPORTED = ("queries", "seconds", "val_accuracy", "agreement")
+
 FRONT, KNEE = "front", "knee"
 """What the column `front` says of a trial of the front, and of one at its knee."""
 
@@ -25,9 +27,10 @@ def trial_list(snapshot: Snapshot, kind: Kind = "final") -> pa.Table:
     Columns: `uid`, `state`, `front` (of `kind`: `FRONT`, `KNEE` or null), `layer` (1 is the final front, 2
     the front once that is taken away, ...; null for trials that take no part), the scores that any trial has
     (in [0, 1]), `queries` (images), `USD` (of the queries charged) where the space has a price, `seconds`,
-    `seed`, `param.NAME` of the parameters that differ, and `error`, its first line.
+    `seed`, `param.NAME` of the parameters that differ, and `error`, its first line. See `trials_so_far`.
     """
-    trials = snapshot.trials.take(pc.sort_indices(snapshot.trials["uid"]))
+    trials = trials_so_far(snapshot)
+    trials = trials.take(pc.sort_indices(trials["uid"]))
     scores = [name for name in _SCORES if trials[name].null_count < trials.num_rows]
     scores.sort(key=lambda name: name != snapshot.manifest.score)
     columns = {"uid": trials["uid"], "state": trials["status"]}
@@ -40,6 +43,26 @@ def trial_list(snapshot: Snapshot, kind: Kind = "final") -> pa.Table:
     columns |= {PARAMETER + name: trials[PARAMETER + name] for name in varying_parameters(snapshot)}
     columns["error"] = pc.list_element(pc.split_pattern(trials["error"], "\n", max_splits=1), 0)
     return pa.table(columns)
+
+
+def trials_so_far(snapshot: Snapshot) -> pa.Table:
+    """The trials, where those that have not ended have the queries, seconds and scores of their last report.
+
+    Their own rows tell these at the end only, or of an earlier attempt.
+    """
+    trials = snapshot.trials
+    ended = pa.array([status.value for status in TrialStatus if status.ended])
+    going = trials.filter(pc.invert(pc.is_in(trials["status"], ended)))["uid"]
+    reports = snapshot.reports.filter(pc.is_in(snapshot.reports["uid"], going.combine_chunks()))
+    last = reports.group_by("uid", use_threads=False).aggregate([(name, "last") for name in _REPORTED])
+    at = pc.index_in(trials["uid"], last["uid"].combine_chunks())
+    for name in _REPORTED:
+        told = last[f"{name}_last"].take(at)
+        # Counts only grow; a later score may be lower.
+        grows = name in ("queries", "seconds")
+        known = pc.max_element_wise(told, trials[name]) if grows else pc.coalesce(told, trials[name])
+        trials = trials.set_column(trials.column_names.index(name), name, known)
+    return trials
 
 
 def filtered_trials(

@@ -5,7 +5,8 @@ from edge_runs import RUNS, build, replicate, trial, write_run
 
 from raysys.records import TrialStatus
 from raysys.store.points import front_json, run_front
-from raysys.store.reader import read_run
+from raysys.store.reader import read_run, trials_of
+from raysys.store.schema import trials_table
 from raysys.store.trial_list import Standing, filtered_trials, siblings, standing, trial_list
 
 
@@ -55,6 +56,16 @@ def test_only_parameters_that_differ_and_first_lines_of_errors_are_listed(tmp_pa
 def test_a_price_shows_what_trials_cost(tmp_path):
     assert listed(tmp_path, "priced")["USD"].to_pylist() == pytest.approx([5.0, 10.0, 15.0])
     assert "USD" not in listed(tmp_path, "three").column_names
+
+
+@pytest.mark.parametrize("status", [one for one in TrialStatus if not one.ended])
+def test_a_trial_that_has_not_ended_is_listed_with_its_last_report(status, tmp_path):
+    going = trial(0, status, queries=600, val_accuracy=None)
+    layout = write_run(tmp_path / "run", [going, trial(1, queries=900, val_accuracy=0.9)])
+    trials_of(layout).append(trials_table([replace(going, queries=0)]), 2)
+    row, finished = trial_list(read_run(layout)).to_pylist()
+    assert (row["queries"], row["seconds"], row["val_accuracy"]) == (600, 1.0, 0.54)
+    assert (finished["queries"], finished["seconds"], finished["val_accuracy"]) == (900, 0.0, 0.9)
 
 
 def test_filters_and_sorting(tmp_path):

@@ -11,6 +11,7 @@ from dashboard import frame
 from dashboard.elements import chart, table
 from dashboard.frame import View
 from dashboard.snapshot import cached
+from raysys.errors import UsageError
 from raysys.figures.curves import curves_alt, curves_figure
 from raysys.records import TrialStatus
 from raysys.store.csv_text import csv_bytes
@@ -37,9 +38,14 @@ def main() -> None:
         return
     if view.run.skipped:
         st.warning(f"Rows of the tables are lost with damaged files, so trials may be missing. {_LOST}")
-    found = _filtered(view)
+    try:
+        found = _filtered(view)
+    except UsageError as failure:
+        st.error("This cannot be looked for.")
+        st.code(str(failure), language=None)
+        return
     st.caption(
-        f"{found.num_rows:,} of {total:,} trials. Layer 1 is the final front, layer 2 the front without it, "
+        f"{found.num_rows:,} of {_trials(total)}. Layer 1 is the final front, layer 2 the front without it, "
         "and so on. Parameters that are the same in all trials are left out."
         + (" Of trials that have not ended: queries, seconds and score so far." if _going(view.run) else "")
     )
@@ -74,8 +80,11 @@ def _filtered(view: View) -> pa.Table:
     """The trials that the filters leave; all of them are bound to the address."""
     line = st.columns([3, 3, 2], vertical_alignment="bottom")
     find = line[0].text_input(
-        "Find", key="find", bind="query-params", max_chars=200, placeholder="uid, error, or lr=0.01"
-    )
+        "Find", key="find", bind="query-params", max_chars=200,
+        placeholder="uid, error, lr=0.01, lr>0.01",
+        help="Text of the uid, the error or a parameter; or one comparison of a column: NAME=VALUE (exactly "
+        "it), NAME>NUMBER, NAME<NUMBER, NAME>=NUMBER, NAME<=NUMBER.",
+    )  # fmt: skip
     states = line[1].multiselect(
         "States", [one.value for one in TrialStatus], key="states", bind="query-params", placeholder="all"
     )
@@ -154,17 +163,18 @@ def _actions(view: View, uids: list[str], selected: list[str], found: pa.Table) 
         chosen = selected[0]
     if chosen:
         st.switch_page("views/trial.py", query_params={"trial": chosen})
+    pinned = bool(selected) and set(selected) <= set(view.pins)
     st.button(
-        f"Pin {len(selected)} selected" if selected else "Pin selected",
+        "Selected are pinned" if pinned else f"Pin {len(selected)} selected" if selected else "Pin selected",
         key="pin-selected",
-        disabled=not selected,
+        disabled=not selected or pinned,
         help=f"{frame.MOST_PINNED} trials can be pinned; they follow from page to page",
         on_click=_pin,
         args=(view.pins, selected),
     )
     rows = found.filter(pc.is_in(found["uid"], pa.array(selected))) if selected else found
     st.download_button(
-        f"CSV of {len(selected) or found.num_rows:,} trials",
+        f"CSV of {_trials(len(selected))} selected" if selected else f"CSV of {_trials(found.num_rows)}",
         data=lambda: csv_bytes(
             rows.rename_columns([one.removeprefix(PARAMETER) for one in rows.column_names])
         ),
@@ -194,6 +204,10 @@ def _compare(view: View, selected: list[str]) -> None:
         "selected-chart",
         cached(curves_alt, view.run, "queries", score, groups),
     )
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count:,} trials"
 
 
 def _words(column: str) -> str:

@@ -1,19 +1,28 @@
 """The trials of a run as a list to look through, and where one of them stands among the others."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raysys.errors import UsageError
+from raysys.fronts.objectives import Floats
 from raysys.fronts.pareto import layers
+from raysys.fronts.points import Bools
 from raysys.records import TrialStatus
 from raysys.store.points import Kind, floats, member_uids, run_front, varying_parameters
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER, RECIPE
 
 _SCORES = ("val_accuracy", "agreement", "test_accuracy", "test_agreement")
+
+_CONDITION = re.compile(r"\s*([^\s=<>]+)\s*(<=|>=|[=<>])\s*(\S.*?)\s*")
+_COMPARED: dict[str, Callable[[Floats, float], Bools]] = {
+    "=": np.equal, ">": np.greater, "<": np.less, ">=": np.greater_equal, "<=": np.less_equal,
+}  # fmt: skip
 
 _REPORTED = ("queries", "seconds", "val_accuracy", "agreement")
 
@@ -76,12 +85,14 @@ def filtered_trials(
 ) -> pa.Table:
     """The rows of a `trial_list` that hold `find` and are in one of `states` (none: any), sorted.
 
-    `find` is looked for, whatever its case, in uid, error and parameters as NAME=VALUE. Rows without a value
-    to sort by, or with NaN, come last.
+    `find` is NAME=VALUE (exactly it), NAME>VALUE, NAME<VALUE, >= or <= (numbers) of a column, a parameter
+    without its prefix; any other text is looked for in uid, error and parameters. Case does not matter. Rows
+    without a value to sort by, or with NaN, come last. Raises UsageError for a comparison that cannot be
+    made.
     """
     keep = np.ones(table.num_rows, dtype=np.bool_)
     if find:
-        keep &= np.asarray(pc.match_substring(_words(table), find, ignore_case=True))
+        keep &= _found(table, find)
     if states:
         keep &= np.isin(table["state"].to_numpy(), states)
     if seed is not None:
@@ -154,6 +165,30 @@ def _layers(snapshot: Snapshot) -> pa.Array:
     costs = goal.costs(points.values(goal, {name: floats(trials, name) for name in goal.names}))
     part = np.asarray(np.isfinite(costs).all(axis=1))
     return pa.array((layers(costs) + 1)[points.of], mask=~part[points.of])
+
+
+def _found(table: pa.Table, find: str) -> Bools:
+    """Which rows (n,) hold `find`. Raises UsageError."""
+    condition = _CONDITION.fullmatch(find)
+    name, sign, value = condition.groups() if condition else ("", "", "")
+    column = {one.removeprefix(PARAMETER).lower(): one for one in table.column_names}.get(name.lower())
+    if column is None and sign in ("", "="):  # as an error may say
+        return np.asarray(pc.match_substring(_words(table), find, ignore_case=True))
+    hint = "compare one column, as in NAME=VALUE, NAME>NUMBER or NAME<NUMBER"
+    if column is None:
+        raise UsageError(f"no column is called {name!r}", "what is the same in all trials has none", hint)
+    kind = table[column].type
+    number = not (pa.types.is_string(kind) or pa.types.is_boolean(kind))
+    if not number:
+        if sign != "=":
+            raise UsageError(f"{name} has no order", "its values are words", hint)
+        same = pc.equal(pc.utf8_lower(table[column].cast(pa.string())), value.lower())
+        return np.asarray(same.fill_null(False))
+    try:
+        limit = float(value)
+    except ValueError:
+        raise UsageError(f"{value!r} is no number", f"the values of {name} are", hint) from None
+    return _COMPARED[sign](floats(table, column), limit)
 
 
 def _words(table: pa.Table) -> pa.Array:

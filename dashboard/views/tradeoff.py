@@ -24,7 +24,7 @@ from raysys.fronts.attainment import best_within, cheapest_with
 from raysys.fronts.front import Front
 from raysys.fronts.objectives import TESTED
 from raysys.store.budgets import compared_fronts
-from raysys.store.csv_text import csv_bytes
+from raysys.store.export import Pick, encoded, front_export
 from raysys.store.points import Kind, front_table, front_within, member_uids, run_front, varying_parameters
 from raysys.store.reader import Snapshot
 
@@ -326,12 +326,18 @@ def _table(view: View, within: Within) -> None:
     _go_to(rows["uid"][row].as_py() for row in event["selection"]["rows"])
     st.download_button(
         "Download as CSV",
-        data=lambda: csv_bytes(rows),
+        data=lambda: _csv(view, within),
         file_name=f"{view.run.name}-front.csv",
         mime="text/csv",
         on_click="ignore",
         key="front-csv",
     )
+
+
+def _csv(view: View, within: Within) -> bytes:
+    """What `raysys export --what front` writes of this part."""
+    queries, score, seconds = within
+    return encoded(front_export(view.run, Pick((), queries, seconds, score), view.kind), "csv")
 
 
 def _go_to(uids: Iterable[str]) -> None:

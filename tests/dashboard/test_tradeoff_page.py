@@ -4,17 +4,14 @@ import csv
 import io
 import json
 import math
-from dataclasses import replace
 
 import pytest
 import yaml
 from dashboard_app import charts, decoded, open_page, texts, traces
-from edge_runs import build, config, trial, write_run
+from edge_runs import build, trial, write_run
+from streamlit.runtime.media_file_manager import MediaFileManager
 
 from raysys.cli.app import main
-from raysys.store.csv_text import csv_bytes
-from raysys.store.points import front_table, run_front
-from raysys.store.reader import read_run
 
 LIMITS = {
     "none": ({}, []),
@@ -183,11 +180,19 @@ def test_what_is_picked_leads_to_its_trial(key, tmp_path, monkeypatch):
     assert app.selectbox(key="trial").value == "u00001"
 
 
-def test_the_front_can_be_downloaded_and_no_cell_is_a_formula(tmp_path, monkeypatch):
-    write_run(tmp_path / "run", [trial(0), replace(trial(1), config=config(1, schedule="=1+1"))])
-    app = open_page(monkeypatch, tmp_path, "tradeoff")
-    assert app.download_button(key="front-csv")
-    run = read_run(tmp_path / "run")
-    rows = list(csv.DictReader(io.StringIO(csv_bytes(front_table(run, run_front(run))).decode())))
-    assert [row["uid"] for row in rows] == ["u00000", "u00001"]
-    assert rows[1]["param.schedule"] == "'=1+1"
+def test_the_download_is_the_commands_file(tmp_path, monkeypatch):
+    found = {}
+    keep = MediaFileManager.add_deferred
+
+    def add_deferred(self, make, mimetype, coordinates, file_name, **options):
+        found[file_name] = make
+        return keep(self, make, mimetype, coordinates, file_name, **options)
+
+    monkeypatch.setattr(MediaFileManager, "add_deferred", add_deferred)
+    write_run(tmp_path / "run", [trial(n) for n in range(3)])
+    open_page(monkeypatch, tmp_path, "tradeoff", max_queries="1200")
+    words = ["export", str(tmp_path / "run"), "--what", "front", "--max-queries", "1200"]
+    assert main([*words, "-o", str(tmp_path / "front.csv")]) == 0
+    content = found["run-front.csv"]()
+    assert content == (tmp_path / "front.csv").read_bytes()
+    assert [row["uid"] for row in csv.DictReader(io.StringIO(content.decode()))] == ["u00000", "u00001"]

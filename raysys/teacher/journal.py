@@ -89,19 +89,32 @@ class Journal:
 def open_journal(folder: Path, filesystem: FileSystem | None = None) -> Journal:
     """The journal of a run whose ledger is in `folder`, for the one writer.
 
-    Raises StorageError, and CorruptRunError in a copy that was moved between a folder and an object store: a
-    new journal would begin an empty ledger beside the one that is there.
+    Raises StorageError, CorruptRunError as `refuse_copy` does.
     """
+    refuse_copy(folder, filesystem)
     if filesystem is None or isinstance(filesystem, LocalFileSystem):
-        if in_segments(LocalFileSystem(), folder):
-            raise _copied(folder, "on an object store")
         return Journal(LocalLog(folder))
-    if _in_file(filesystem, folder):
-        raise _copied(folder, "in a folder")
     try:
         return Journal(SegmentLog(filesystem, folder))
     except OSError as error:
         raise storage_error(str(folder), error) from error
+
+
+def refuse_copy(folder: Path, filesystem: FileSystem | None = None) -> None:
+    """Raise CorruptRunError for a ledger that was copied between a folder and an object store; StorageError.
+
+    A new journal would begin an empty ledger beside the one that is there.
+    """
+    if filesystem is None or isinstance(filesystem, LocalFileSystem):
+        where = "on an object store" if in_segments(LocalFileSystem(), folder) else ""
+    else:
+        where = "in a folder" if _in_file(filesystem, folder) else ""
+    if where:
+        raise CorruptRunError(
+            f"the ledger in {folder} was kept {where}",
+            "this is a copy, which can be looked at only: two runs would pay for the same queries",
+            "resume the run where it was",
+        )
 
 
 def read_ledger(folder: Path, filesystem: FileSystem | None = None) -> Ledger:
@@ -163,14 +176,6 @@ def _in_file(filesystem: FileSystem, folder: Path) -> bool:
     """True where the journal is one file, also one that may not be read: that is no empty ledger."""
     there = file_info(filesystem, folder / FILE).type is not FileType.NotFound
     return there and not in_segments(filesystem, folder)
-
-
-def _copied(folder: Path, where: str) -> CorruptRunError:
-    return CorruptRunError(
-        f"the ledger in {folder} was kept {where}",
-        "this is a copy, which can be looked at only: two runs would pay for the same queries",
-        "resume the run where it was",
-    )
 
 
 def _events(lines: Iterable[bytes], name: str) -> Iterator[tuple[Event, bytes]]:

@@ -169,7 +169,8 @@ def extent(figure: go.Figure) -> tuple[tuple[float, float], tuple[float, float]]
     drawn = [trace for trace in figure.data if trace.x is not None and trace.xaxis in (None, "x")]
     x, y = (np.concatenate([[], *(np.asarray(trace[axis], dtype=float) for trace in drawn)]) for axis in "xy")
     levels = [shape.y0 for shape in figure.layout.shapes if shape.y0 == shape.y1]
-    x = np.log10(x[np.isfinite(x) & (x > 0)]) if len(x) else np.array([0.0])
+    x = x[np.isfinite(x) & (x > 0)]
+    x = np.log10(x) if len(x) else np.array([0.0])
     y = np.append(y[np.isfinite(y)], levels)
     wide, tall = 0.04 * np.ptp(x) or 0.1, 0.05 * np.ptp(y) if len(y) > 1 else 0.05
     low, high = 10 ** (x.min() - wide), 10 ** (x.max() + wide)

@@ -45,6 +45,8 @@ def write_atomic(filesystem: FileSystem, path: Path, write: Callable[[Any], obje
 def read_bytes(filesystem: FileSystem, path: Path) -> bytes | None:
     """What the file holds, None where there is none. Raises StorageError when it cannot be read."""
     try:
+        if is_local(filesystem) and not path.is_file() and path.exists():  # a pipe never answers
+            raise PermissionError(f"{path} is not opened: it is no plain file")
         with filesystem.open_input_file(str(path)) as stream:
             return bytes(stream.read())
     except (FileNotFoundError, NotADirectoryError):

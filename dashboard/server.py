@@ -26,7 +26,7 @@ _OPTIONS = {
     "logger.hideWelcomeMessage": True,
     "runner.magicEnabled": False,  # a docstring of a constant is no output
     "theme.light.primaryColor": "#0072B2",  # the front's blue; in the dark its lighter sister
-    "theme.dark.primaryColor": "#56B4E9",
+    "theme.dark.primaryColor": "#2B8CC9",
 }
 """How the page is served: nothing is sent anywhere, nothing is watched."""
 

@@ -10,7 +10,7 @@ _FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable
 
 
 @contextmanager
-def launched(path: str, timeout: float = 60) -> Iterator[BrowserContext]:
+def launched(path: str, timeout: float = 30) -> Iterator[BrowserContext]:
     """A browser, which keeps the scripts that it loaded; it waits at most so many seconds for a thing."""
     expect.set_options(timeout=1000 * timeout)
     with sync_playwright() as playwright:

@@ -5,9 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from s3_server import S3, serving
 
 os.environ.pop("COLUMNS", None)  # pytest's helpers set it: tables are as wide as in a pipe
+
+
+settings.register_profile("patient", deadline=None)  # an example is no slower for what else the machine does
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,11 @@ from playwright.sync_api import Page
 from served import served
 
 from raysys.figures.picture import find_chromium
-from raysys.store.points import points_table, run_front
 from raysys.store.reader import read_run
 from raysys.store.runs import latest_layouts
 
-PAGES = ("overview", "tradeoff", "budget", "compare", "trial")
-WIDTH, MOST_HEIGHT = 1280, 1400
+PAGES = {"overview": 1150, "tradeoff": 930, "budget": 730}
+"""Page -> how much of it is shown, in pixels."""
 
 
 def main() -> int:
@@ -37,24 +36,22 @@ def main() -> int:
     name = args.run or min(runs)
     run = runs[name]
     seeds = [one for one in sorted(runs) if runs[one].manifest.space_digest == run.manifest.space_digest]
-    best = points_table(run, run_front(run), "final")["uid"][int(run_front(run).members[-1])].as_py()
-    query = {"run": name, "vs": [one for one in seeds if one != name], "trial": best}
+    query = {"run": name, "vs": [one for one in seeds if one != name]}
     log = args.output / "server.log"
     with served(args.storage, log=log) as address, launched(browser) as context:
-        for title in PAGES:
+        for title, height in PAGES.items():
             page = context.new_page()
             path = "" if title == "overview" else title
             visit(page, f"{address}/{path}?{urlencode(query, doseq=True)}")
-            (args.output / f"{title}.png").write_bytes(picture(page))
+            (args.output / f"{title}.png").write_bytes(picture(page, height))
             page.close()
     log.unlink()
     return 0
 
 
-def picture(page: Page) -> bytes:
-    """The page as a small PNG, as high as it is, within limits."""
-    height = page.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
-    page.set_viewport_size({"width": WIDTH, "height": min(height, MOST_HEIGHT)})
+def picture(page: Page, height: int) -> bytes:
+    """The upper part of the page as a small PNG."""
+    page.set_viewport_size({"width": 1280, "height": height})
     settled(page)
     small = io.BytesIO()
     Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(256).save(small, "PNG", optimize=True)

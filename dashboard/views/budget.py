@@ -8,7 +8,7 @@ from dashboard import frame
 from dashboard.elements import chart, table
 from dashboard.snapshot import cached_all
 from raysys.figures.budget import budget_alt, budget_figure, gain_figure
-from raysys.figures.front import text
+from raysys.figures.looks import text
 from raysys.store.budgets import (
     Curve,
     attainment_table,

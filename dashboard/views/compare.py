@@ -6,7 +6,7 @@ from dashboard import frame
 from dashboard.elements import chart, table
 from dashboard.snapshot import cached_all
 from raysys.figures.comparison import Comparison, compare_runs
-from raysys.figures.front import text
+from raysys.figures.looks import text
 
 _COUNTS = {name: st.column_config.NumberColumn(format="localized") for name in ("budget", "queries")}
 

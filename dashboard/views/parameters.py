@@ -225,7 +225,7 @@ def _parallel(run: Snapshot, found: Searched, picked: Sequence[str]) -> None:
         f"{of}, the best first",
         on_select="rerun",
         selection_mode="single-row",
-        column_config={found.score: st.column_config.NumberColumn(format="percent")},
+        column_config={"queries": st.column_config.NumberColumn(format="localized")},
     )
     if chosen["selection"]["rows"]:
         _open(lines["uid"][chosen["selection"]["rows"][0]].as_py())

@@ -15,7 +15,8 @@ from dashboard import frame
 from dashboard.elements import chart, table
 from dashboard.frame import View
 from dashboard.snapshot import cached, cached_all
-from raysys.figures.front import front_alt, text
+from raysys.figures.front import front_alt
+from raysys.figures.looks import text
 from raysys.figures.tradeoff import Look, front_3d, tradeoff_figure
 from raysys.files import file_info
 from raysys.fronts.attainment import best_within, cheapest_with

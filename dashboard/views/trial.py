@@ -68,17 +68,16 @@ def _picked(view: View, uids: list[str]) -> str:
     if asked is not None and asked not in uids:
         st.warning("This run has no such trial, so another one is shown. Asked for was:")
         st.code(asked[:100], language=None)
-    first = uids[cached(_first, view.run)]
-    if asked not in uids and st.session_state.get("trial") not in uids:
-        if "trial" not in st.session_state:  # not bound yet, so the address can be written
-            st.query_params["trial"] = first
-        st.session_state["trial"] = first
-    # Without a default, which the next trial may change, a selectbox always is in the address.
-    picked = st.selectbox(
-        "Trial", uids, index=None, required=True, key="trial", bind="query-params", width=260,
-        label_visibility="collapsed",
-    )  # fmt: skip
-    return picked or first
+    if asked not in uids:
+        asked = st.query_params["trial"] = uids[cached(_first, view.run)]
+    # Not bound: when a page is left, what it bound is taken from its address, and Back would lose the trial.
+    st.session_state["trial"] = asked
+    st.selectbox("Trial", uids, key="trial", on_change=_pick, width=260, label_visibility="collapsed")
+    return asked
+
+
+def _pick() -> None:
+    _go(st.session_state["trial"])
 
 
 def _first(run: Snapshot) -> int:
@@ -164,7 +163,7 @@ def _links(label: str, uids: Sequence[str]) -> None:
 
 
 def _go(uid: str) -> None:
-    st.session_state["trial"] = uid
+    st.query_params["trial"] = uid
 
 
 def _parameters(run: Snapshot, uid: str) -> None:

@@ -1,5 +1,6 @@
 """`raysys export`: what a run found, for other tools."""
 
+import shlex
 import tempfile
 from enum import StrEnum
 from pathlib import Path
@@ -9,12 +10,11 @@ import typer
 
 from raysys.cli import output
 from raysys.cli.front import FrontKind
+from raysys.cli.new_file import named, new_place, write
 from raysys.errors import UsageError
 from raysys.records import TrialStatus
 
 if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
-
     from raysys.store.export import Pick
     from raysys.store.reader import Snapshot
 
@@ -137,34 +137,6 @@ def _format_of(path: str) -> FileFormat | None:
     return next((one for one in FileFormat if ending.endswith(f".{one}")), None)
 
 
-def _new_place(path: str, force: bool, folder: bool = False) -> tuple["FileSystem", Path]:
-    """Where to write. Raises UsageError where something is, unless it may be replaced."""
-    from pyarrow.fs import FileType
-
-    from raysys.files import file_info, list_folder
-    from raysys.store.layout import open_storage
-
-    filesystem, place = open_storage(path)
-    found = file_info(filesystem, place).type
-    wrong = FileType.File if folder else FileType.Directory
-    if found is wrong:
-        raise UsageError(
-            f"{place} is a {'file' if folder else 'folder'}",
-            f"a {'student' if folder else 'table or study'} becomes a {'folder' if folder else 'file'}",
-            "give another -o",
-        )
-    exists = list_folder(filesystem, place) if folder else found is not FileType.NotFound
-    if exists and not force:
-        raise UsageError(f"{place} exists", "an export replaces nothing", "give another -o, or --force")
-    return filesystem, place
-
-
-def _write(filesystem: "FileSystem", file: Path, content: bytes) -> None:
-    from raysys.files import write_atomic
-
-    write_atomic(filesystem, file, lambda stream: stream.write(content))
-
-
 def _table(
     run: str, what: Any, file_format: FileFormat | None, kind: Any, pick: "Pick", path: str, force: bool
 ) -> dict[str, Any]:
@@ -173,14 +145,14 @@ def _table(
     from raysys.store.reader import read_run
     from raysys.teacher.charges import charges_table
 
-    filesystem, file = _new_place(path, force)
+    filesystem, file = new_place(path, force)
     layout = RunLayout.open(run)
     snapshot = read_run(layout)
     table = export_table(snapshot, what, pick, kind, lambda: charges_table(layout.ledger, layout.filesystem))
     chosen = file_format or _format_of(path) or FileFormat.PARQUET
     content = encoded(table, chosen.value)
-    _write(filesystem, file, content)
-    told = {"run": snapshot.path, "what": what, "format": chosen.value, "path": str(file)}
+    write(filesystem, file, content)
+    told = {"run": snapshot.path, "what": what, "format": chosen.value, "path": named(path, file)}
     return {**told, "rows": table.num_rows, "text": f"{table.num_rows:,} rows of {what}"}
 
 
@@ -189,27 +161,28 @@ def _student(run: str, uid: str, path: str, force: bool) -> dict[str, Any]:
     from raysys.store.layout import RunLayout
     from raysys.store.reader import read_run
 
-    filesystem, folder = _new_place(path, force, folder=True)
+    filesystem, folder = new_place(path, force, folder=True)
     layout = RunLayout.open(run)
     snapshot = read_run(layout)
     files = student_files(layout, snapshot, uid)
     for name, content in files.items():
-        _write(filesystem, folder / name, content)
-    told = {"run": snapshot.path, "student": uid, "path": str(folder), "files": list(files)}
+        write(filesystem, folder / name, content)
+    told = {"run": snapshot.path, "student": uid, "path": named(path, folder), "files": list(files)}
     return {**told, "text": f"the student of {uid}: {', '.join(files)}"}
 
 
 def _study(run: str, path: str, force: bool) -> dict[str, Any]:
     from raysys.store.reader import read_run
 
-    filesystem, file = _new_place(path, force)
+    filesystem, file = new_place(path, force)
     snapshot = read_run(run)
     journal = file.suffix == ".log"
     content, trials = _study_file(snapshot, journal)
-    _write(filesystem, file, content)
-    url = str(file) if journal else f"sqlite:///{file}"
-    output.note(f"to look at it: pip install optuna-dashboard; optuna-dashboard {url}")
-    told = {"run": snapshot.path, "what": "study", "path": str(file), "rows": trials}
+    write(filesystem, file, content)
+    if "://" not in path:
+        url = shlex.quote(str(file) if journal else f"sqlite:///{file}")
+        output.note(f"to look at it: pip install optuna-dashboard; optuna-dashboard {url}")
+    told = {"run": snapshot.path, "what": "study", "path": named(path, file), "rows": trials}
     return {**told, "text": f"{trials} trials, study {snapshot.name!r}"}
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from raysys.cli import output
-from raysys.errors import UsageError
+from raysys.cli.new_file import named, new_place, write
 
 
 def report(
@@ -23,22 +23,13 @@ def report(
     plotly.js, is most of it. All numbers are in tables, too. The run may go on meanwhile: the file says as of
     when it is. With several runs the first one's report also compares them, as raysys compare does.
     """
-    from pyarrow.fs import FileType
-
     from raysys.figures.report import report_html
-    from raysys.files import file_info, write_atomic
-    from raysys.store.layout import open_storage
     from raysys.store.reader import read_run
 
-    filesystem, file = open_storage(path)
-    kind = file_info(filesystem, file).type
-    if kind is FileType.Directory or (kind is FileType.File and not force):
-        raise UsageError(
-            f"{file} exists",
-            "it is a folder" if kind is FileType.Directory else "a report replaces nothing unasked",
-            "give another -o" if kind is FileType.Directory else "give another -o, or --force",
-        )
+    filesystem, file = new_place(path, force)
     run, *others = [read_run(one) for one in runs]
     content = report_html(run, tuple(others)).encode()
-    write_atomic(filesystem, file, lambda stream: stream.write(content))
-    output.result(f"{file}: {len(content) / 1e6:.1f} MB, run {run.name!r} ({run.manifest.state})")
+    write(filesystem, file, content)
+    output.result(
+        f"{named(path, file)}: {len(content) / 1e6:.1f} MB, run {run.name!r} ({run.manifest.state})"
+    )

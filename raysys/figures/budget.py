@@ -1,22 +1,15 @@
 """How many teacher queries to buy: the score attained within a budget, and what the next queries add."""
 
-import html
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from raysys.figures.front import BLUE, LOG_QUERIES, fit, shade_limits, teacher_line, text
-from raysys.figures.tradeoff import DASHES, OTHERS, SYMBOLS
+from raysys.figures.axes import LOG_QUERIES, fit, shade_limits, teacher_line
+from raysys.figures.looks import colour, dash, empty_figure, faint, plain, symbol, text
 from raysys.fronts.attainment import staircase, steps
 from raysys.fronts.objectives import ACCURACY
 from raysys.store.budgets import LOWER, UPPER, Curve, budgets, gains, unit
-
-_LAYOUT = {
-    "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-    "margin": {"l": 70, "r": 20, "t": 40, "b": 60},
-    "hovermode": "closest",
-}
 
 
 def budget_figure(
@@ -29,7 +22,7 @@ def budget_figure(
 
     Faint dots are what each seed attains. Limits are lines, and what is beyond them is shaded.
     """
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     ends = steps([front for one in found for front in one.fronts])
     shown = [one for one in found if any(len(front.members) for front in one.fronts)]
     figure.add_traces([_line(one, number, ends[-1]) for number, one in enumerate(shown)])
@@ -43,16 +36,14 @@ def budget_figure(
     fit(figure)
     bottom = figure.layout.yaxis.range[0]
     figure.add_traces([trace for one in medians for trace in _band(*one, ends[-1], bottom)])
-    figure.update_layout(
-        xaxis={**LOG_QUERIES, "title": "budget: teacher queries of a trial (images)"}, **_LAYOUT
-    )
+    figure.update_layout(xaxis={**LOG_QUERIES, "title": "budget: teacher queries of a trial (images)"})
     shade_limits(figure, max_queries, min_score)
     return figure
 
 
 def gain_figure(found: Sequence[Curve], template: str | None = None) -> go.Figure:
     """What more queries buy between two round budgets: percentage points for each `unit` of them."""
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     at = budgets(found)
     for number, one in enumerate(found):
         more = gains(one.attained(at), at)
@@ -72,7 +63,6 @@ def gain_figure(found: Sequence[Curve], template: str | None = None) -> go.Figur
         xaxis={**LOG_QUERIES, "title": "budget: teacher queries of a trial (images)"},
         yaxis={"title": f"percentage points per {unit(at):,} more queries", "rangemode": "tozero"},
         height=360,
-        **_LAYOUT,
     )
     return figure
 
@@ -95,7 +85,7 @@ def budget_alt(found: Sequence[Curve]) -> str:
 
 def _name(one: Curve) -> str:
     """In the legend: of how many seeds it is the median."""
-    return html.escape(one.name) + (f" (median of {len(one.runs)})" if one.banded else "")
+    return plain(one.name) + (f" (median of {len(one.runs)})" if one.banded else "")
 
 
 def _line(one: Curve, number: int, end: float) -> go.Scatter:
@@ -121,14 +111,14 @@ def _band(one: Curve, number: int, end: float, bottom: float) -> list[go.Scatter
     upper, lower = one.attained(at, UPPER), one.attained(at, LOWER)
     known = np.isfinite(upper)
     common = {"mode": "lines", "hoverinfo": "skip", "line": {"shape": "hv", "width": 0}, "x": at[known]}
-    label = f"{html.escape(one.name)}: 25-75 % of {len(one.runs)} seeds"
+    label = f"{plain(one.name)}: 25-75 % of {len(one.runs)} seeds"
     return [
         go.Scatter(name=f"{label}, upper edge", y=upper[known], showlegend=False, **common),
         go.Scatter(
             name=label,
             y=np.where(np.isfinite(lower), lower, bottom)[known],
             fill="tonexty",
-            fillcolor=f"rgba{(*bytes.fromhex(_colour(number)[1:]), 0.2)}",
+            fillcolor=faint(number),
             **common,
         ),
     ]
@@ -140,28 +130,20 @@ def _seeds(one: Curve, number: int) -> go.Scatter:
     each = [(front.queries[at], front.score[at]) for front, at in zip(one.fronts, stairs, strict=True)]
     names = [run.name for run, (x, _) in zip(one.runs, each, strict=True) for _ in x]
     return go.Scatter(
-        name=f"{html.escape(one.name)}: each seed",
+        name=f"{plain(one.name)}: each seed",
         mode="markers",
         opacity=0.5,
-        marker={"color": _colour(number), "size": 5},
+        marker={"color": colour(number), "size": 5},
         x=np.concatenate([x for x, _ in each]),
         y=np.concatenate([y for _, y in each]),
-        customdata=np.array([html.escape(name) for name in names], dtype=object),
+        customdata=np.array([plain(name) for name in names], dtype=object),
         hovertemplate="%{customdata}<br>%{y:.2%} within %{x:,} queries<extra></extra>",
     )
 
 
 def _stroke(number: int) -> dict[str, object]:
-    return {"color": _colour(number), "width": 2, "dash": ("solid", *DASHES)[number % (1 + len(DASHES))]}
+    return {"color": colour(number), "width": 2, "dash": dash(number)}
 
 
 def _marker(number: int) -> dict[str, object]:
-    return {
-        "color": _colour(number),
-        "symbol": ("circle", *SYMBOLS)[number % (1 + len(SYMBOLS))],
-        "size": 8,
-    }
-
-
-def _colour(number: int) -> str:
-    return (BLUE, *OTHERS)[number % (1 + len(OTHERS))]
+    return {"color": colour(number), "symbol": symbol(number), "size": 8}

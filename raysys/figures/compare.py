@@ -1,25 +1,20 @@
 """Fronts, attainment and hypervolumes of searches side by side; colours of text and paper are the theme's."""
 
 from collections.abc import Sequence
-from itertools import cycle
+from itertools import count
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
+from raysys.figures.axes import LOG_QUERIES
 from raysys.figures.compare_tables import run_names, search_names
-from raysys.figures.front import BLUE, GREY, LOG_QUERIES, ORANGE, text
+from raysys.figures.looks import GREY, colour, dash, empty_figure, faint, plain, symbol, text
 from raysys.fronts.attainment import staircase, steps
 from raysys.fronts.objectives import Floats
 from raysys.store.comparison import EVIDENCE
 from raysys.store.searches import Search
-
-COLOURS = (BLUE, "#E69F00", "#009E73", "#56B4E9", "#CC79A7", ORANGE, GREY)
-"""One a search or run (Okabe and Ito), in turn; dashes and markers tell those of one colour apart."""
-
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon", "triangle-down")
 
 
 def fronts_figure(searches: Sequence[Search], score: str, template: str | None = None) -> go.Figure:
@@ -29,18 +24,18 @@ def fronts_figure(searches: Sequence[Search], score: str, template: str | None =
     """
     figure = _budget_figure(f"student's {text(score)}", template)
     names = iter(run_names([run for one in searches for run in one.runs]))
-    shapes = zip(cycle(DASHES), cycle(MARKERS), strict=False)
+    drawn = count()
     for number, one in enumerate(searches):
         for front in one.fronts:
             stairs = staircase(front)
-            dash, marker = next(shapes)
+            shape = next(drawn)
             figure.add_scatter(
-                name=f"{_plain(next(names))} (search {number + 1})",
+                name=f"{plain(next(names))} (search {number + 1})",
                 x=front.queries[stairs],
                 y=front.score[stairs],
                 mode="lines+markers",
-                line={"shape": "hv", "dash": dash, "color": _colour(number)},
-                marker={"symbol": marker, "size": 8},
+                line={"shape": "hv", "dash": dash(shape), "color": colour(number)},
+                marker={"symbol": symbol(shape), "size": 8},
                 hovertemplate="%{y:.2%}<br>%{x:,} queries<extra>%{fullData.name}</extra>",
             )
     return figure
@@ -69,10 +64,10 @@ def attainment_figure(searches: Sequence[Search], score: str, template: str | No
     for number, (name, one) in enumerate(zip(search_names(searches), searches, strict=True)):
         if len(one.runs) < EVIDENCE:
             continue
-        shown = f"{_plain(name)} (n = {len(one.runs)})"
+        shown = f"{plain(name)} (n = {len(one.runs)})"
         budgets = np.append(steps(one.fronts), end)
         low, median, high = (one.reached_by(share, budgets) for share in (0.75, 0.5, 0.25))
-        line = {"shape": "hv", "color": _colour(number), "dash": DASHES[number % len(DASHES)]}
+        line = {"shape": "hv", "color": colour(number), "dash": dash(number)}
         band: dict[str, Any] = {"mode": "lines", "legendgroup": shown, "hoverinfo": "skip"}
         band["line"] = {**line, "width": 0}
         known = np.isfinite(low)  # where fewer than 75 % have a student, there is no lower edge
@@ -82,7 +77,7 @@ def attainment_figure(searches: Sequence[Search], score: str, template: str | No
             x=budgets[known],
             y=high[known],
             fill="tonexty",
-            fillcolor=_faint(number),
+            fillcolor=faint(number),
             **band,
         )
         figure.add_scatter(
@@ -121,11 +116,11 @@ def difference_figure(searches: Sequence[Search], score: str, template: str | No
             continue
         budgets, ahead = attained_difference(searches[0], other)
         figure.add_scatter(
-            name=f"{_plain(names[number])} less {_plain(names[0])}",
+            name=f"{plain(names[number])} less {plain(names[0])}",
             x=budgets,
             y=ahead,
             mode="lines",
-            line={"shape": "hv", "color": _colour(number), "dash": DASHES[number % len(DASHES)]},
+            line={"shape": "hv", "color": colour(number), "dash": dash(number)},
             hovertemplate="%{y:+.2%}<br>within %{x:,} queries<extra>%{fullData.name}</extra>",
         )
     figure.add_annotation(text="above 0: ahead of search 1", **_CORNER, y=1, yanchor="top")
@@ -159,21 +154,21 @@ def ahead_text(first: Search, other: Search, name: str) -> str:
 
 def hypervolume_figure(searches: Sequence[Search], template: str | None = None) -> go.Figure:
     """The hypervolume of each run's final front as a point, by search; a box where a search has 3 runs."""
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     names = search_names(searches)
     for number, (name, one) in enumerate(zip(names, searches, strict=True)):
         volumes = np.array([front.hypervolume for front in one.fronts])
         enough = len(volumes) >= EVIDENCE
         seeds = [f"seed {seed}" for seed in one.seeds]
         figure.add_box(
-            name=_plain(name),
+            name=plain(name),
             x=volumes,
             y=np.full(len(volumes), number),
             orientation="h",
             boxpoints="all",
             pointpos=0,
             jitter=0.3,
-            marker={"color": _colour(number), "symbol": MARKERS[number % len(MARKERS)], "size": 8},
+            marker={"color": colour(number), "symbol": symbol(number), "size": 8},
             line={"width": 1 if enough else 0},
             fillcolor=None if enough else "rgba(0,0,0,0)",
             text=seeds,
@@ -184,7 +179,7 @@ def hypervolume_figure(searches: Sequence[Search], template: str | None = None) 
         xaxis={"title": "hypervolume of the final front (in [0, 1], more is better)"},
         yaxis={
             "tickvals": list(range(len(names))),
-            "ticktext": [_plain(name) for name in names],
+            "ticktext": [plain(name) for name in names],
             "autorange": "reversed",
             "automargin": True,
         },
@@ -211,12 +206,10 @@ _CORNER = {"xref": "paper", "yref": "paper", "x": 0, "xanchor": "left", "showarr
 
 
 def _budget_figure(title: str, template: str | None) -> go.Figure:
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     figure.update_layout(
         xaxis={**LOG_QUERIES, "title": "teacher queries (images)"},
         yaxis={"title": title, "tickformat": ".0%"},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        margin={"l": 70, "r": 20, "t": 40, "b": 60},
         showlegend=True,
     )
     return figure
@@ -230,17 +223,3 @@ def _spans(budgets: Floats, where: npt.NDArray[np.bool_]) -> str:
         return f"on {len(ends)} stretches from {budgets[edges[0]]:,.0f} {ends[-1]} queries"
     spans = zip(budgets[edges[::2]], ends, strict=True)
     return " and ".join(f"from {start:,.0f} {end}" for start, end in spans) + " queries"
-
-
-def _colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
-
-
-def _faint(number: int) -> str:
-    red, green, blue = bytes.fromhex(_colour(number)[1:])
-    return f"rgba({red},{green},{blue},0.2)"
-
-
-def _plain(name: str) -> str:
-    """Text that plotly does not take for markup."""
-    return name.replace("&", "&amp;").replace("<", "&lt;")

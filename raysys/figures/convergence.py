@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from raysys.figures.front import BLUE, ORANGE, text
+from raysys.figures.looks import colour, dash, empty_figure, plain, symbol, text
 from raysys.fronts.objectives import TESTED, Floats
 from raysys.store.convergence import Progress, finished_values
 from raysys.store.reader import Snapshot
@@ -17,10 +17,6 @@ OVER = {
     "USD": "cost of these queries (USD)",
 }
 """What is paid for a front, and how an axis tells it."""
-
-_COLOURS = (BLUE, "#E69F00", "#009E73", "#56B4E9", "#CC79A7", ORANGE)
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 
 _MOST_STEPS = 1000
 """Steps of a line: where it has more, an even sample of them is drawn."""
@@ -34,7 +30,7 @@ def growth_figure(
     for number, (name, line) in enumerate(lines.items()):
         x, y = _steps(_axis(line, over), getattr(line, what).astype(np.float64))
         figure.add_scatter(
-            name=name,
+            name=plain(name),
             x=x,
             y=y,
             hovertemplate="%{y:.4f}" if what == "hypervolume" else "%{y} points",
@@ -65,7 +61,7 @@ def spread_figure(runs: Sequence[Snapshot], column: str, template: str | None = 
         x = np.concatenate([values[:1], values])
         x, y = _sample(x, np.linspace(0, 1, len(x)))
         figure.add_scatter(
-            name=f"{run.name} (n = {len(values):,})",
+            name=f"{plain(run.name)} (n = {len(values):,})",
             x=x,
             y=y,
             hovertemplate="%{y:.1%} of trials have at most %{x" + (":.2%}" if share else ":,.5~g}"),
@@ -92,13 +88,10 @@ def spread_alt(runs: Sequence[Snapshot], column: str) -> str:
 
 
 def _figure(over: str, template: str | None) -> go.Figure:
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     return figure.update_layout(
         xaxis={"title": over, "tickformat": "~s"},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        margin={"l": 70, "r": 20, "t": 40, "b": 60},
         showlegend=True,
-        hovermode="closest",
     )
 
 
@@ -121,11 +114,10 @@ def _sample(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 def _look(number: int, points: int) -> dict[str, object]:
     """Colour, dash and the marker at the line's end tell a run from the others."""
-    colour = _COLOURS[number % len(_COLOURS)]
     last = np.zeros(points)
     last[-1:] = 10
     return {
         "mode": "lines+markers",
-        "line": {"shape": "hv", "color": colour, "dash": _DASHES[number % len(_DASHES)], "width": 2},
-        "marker": {"symbol": _SYMBOLS[number % len(_SYMBOLS)], "size": last, "opacity": 1},
+        "line": {"shape": "hv", "color": colour(number), "dash": dash(number), "width": 2},
+        "marker": {"symbol": symbol(number), "size": last, "opacity": 1},
     }

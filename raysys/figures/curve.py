@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysys.figures.front import BLUE, GREY, ORANGE, teacher_line, text
+from raysys.figures.axes import teacher_line
+from raysys.figures.looks import BLUE, GREY, ORANGE, dash, empty_figure, plain, text
 from raysys.fronts.objectives import TESTED
 from raysys.store.points import floats
 from raysys.store.reader import Snapshot
@@ -22,7 +23,6 @@ AXES = {
 
 _SVG_POINTS = 1000
 _MILESTONE = {"symbol": "diamond-open", "size": 11, "color": ORANGE, "line": {"width": 2}}
-_DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def curve_figure(snapshot: Snapshot, uid: str, x: str = "queries", template: str | None = None) -> go.Figure:
@@ -32,7 +32,7 @@ def curve_figure(snapshot: Snapshot, uid: str, x: str = "queries", template: str
     the student that those queries would deliver, are marked and not joined.
     """
     rows = _reports(snapshot, uid)
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     milestone = np.asarray(rows["milestone"])
     for column in sorted(TESTED, key=lambda name: name == snapshot.manifest.score):  # the score on top
         reached = floats(rows, column)
@@ -53,12 +53,12 @@ def loss_figure(snapshot: Snapshot, uid: str, x: str = "queries", template: str 
     """The losses of trial `uid` over `x` (of `AXES`), one point a report; no trace where it has none."""
     rows = _reports(snapshot, uid)
     rows = rows.filter(pc.invert(rows["milestone"]))
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     names = [name for name in rows.column_names if name.startswith(LOSS)]
     shown = [(name, floats(rows, name)) for name in names]
     for number, (name, values) in enumerate(one for one in shown if np.isfinite(one[1]).any()):
-        line = {"dash": _DASHES[number % len(_DASHES)]}
-        title = name.removeprefix(LOSS)
+        line = {"dash": dash(number)}
+        title = plain(name.removeprefix(LOSS))
         _add(figure, rows, np.isfinite(values), values, x, name=title, line=line, digits=".4g")
     _lay_out(figure, x, {"title": "loss"})
     return figure
@@ -108,7 +108,5 @@ def _lay_out(figure: go.Figure, x: str, yaxis: dict[str, Any]) -> None:
     figure.update_layout(
         xaxis={"title": AXES[x], "rangemode": "tozero", "tickformat": ","},
         yaxis=yaxis,
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         showlegend=True,
-        margin={"l": 70, "r": 20, "t": 40, "b": 60},
     )

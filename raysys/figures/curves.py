@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from raysys.figures.curve import AXES
-from raysys.figures.front import BLUE, GREY, ORANGE, text
+from raysys.figures.looks import GREY, colour, empty_figure, plain, symbol, text
 from raysys.fronts.objectives import TESTED
 from raysys.store.curves import GAP, Bands, Curves, bands, moving_median, read_curves
 from raysys.store.reader import Snapshot
@@ -17,9 +17,6 @@ _FILL = "rgba(136,136,136,{})"
 
 Groups = Sequence[tuple[str, Sequence[str]]]
 """What is drawn as lines: (name, uids) of each group, which is one trace."""
-
-_COLORS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up")
 
 
 def curves_figure(
@@ -36,7 +33,7 @@ def curves_figure(
     `y` is one of `raysys.store.curves.curve_columns`. With a `window` (odd) above 1 the lines are moving
     medians of that many reports, and the raw reports are points beside them.
     """
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     share = y in TESTED or y == GAP
     digits = ".2%" if share else ".4g"
     if with_bands:
@@ -52,11 +49,8 @@ def curves_figure(
             "title": AXES[x],
             **({"type": "log", "dtick": "D2", "tickformat": ","} if x == "queries" else {}),
         },
-        yaxis={"title": words(y), "tickformat": ".0%" if share else ""},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        yaxis={"title": plain(words(y)), "tickformat": ".0%" if share else ""},
         showlegend=True,
-        margin={"l": 70, "r": 20, "t": 40, "b": 60},
-        hovermode="closest",
     )
     return figure
 
@@ -119,7 +113,7 @@ def _add_bands(figure: go.Figure, spread: Bands, digits: str) -> None:
 
 
 def _add_lines(figure: go.Figure, curves: Curves, name: str, number: int, window: int, digits: str) -> None:
-    color, symbol = _COLORS[number % len(_COLORS)], _SYMBOLS[number % len(_SYMBOLS)]
+    name, marker = plain(name), {"color": colour(number), "symbol": symbol(number)}
     counts = np.diff(curves.ends)
     owners = np.repeat(np.array(curves.uids, dtype=object), counts)
     draw = go.Scatter if len(curves.y) <= _SVG_POINTS else go.Scattergl
@@ -130,10 +124,10 @@ def _add_lines(figure: go.Figure, curves: Curves, name: str, number: int, window
     line = {
         "name": f"{name}{f' ({len(counts)})' if len(counts) > 1 else ''}{smoothing}",
         "mode": "lines" if window > 1 else "lines+markers",
-        "line": {"color": color, "width": 1 if len(counts) > 1 else 2},
-        "marker": {"color": color, "symbol": symbol, "size": 5},
+        "line": {"color": colour(number), "width": 1 if len(counts) > 1 else 2},
+        "marker": {**marker, "size": 5},
     }
-    hover = f"%{{customdata}}<br>%{{y:{digits}}} at %{{x:,.4~r}}<extra>{name}</extra>"
+    hover = f"%{{customdata}}<br>%{{y:{digits}}} at %{{x:,.4~r}}<extra>%{{fullData.name}}</extra>"
     gaps = curves.ends[1:-1]  # one trace: a NaN between two trials parts their lines
     figure.add_trace(
         draw(
@@ -149,7 +143,7 @@ def _add_lines(figure: go.Figure, curves: Curves, name: str, number: int, window
             draw(
                 name=f"{name}, raw",
                 mode="markers",
-                marker={"color": color, "symbol": symbol, "size": 4},
+                marker={**marker, "size": 4},
                 opacity=0.4,
                 x=curves.x,
                 y=curves.y,

@@ -1,6 +1,5 @@
 """The front: what accuracy costs in queries. Figures leave colours of text and paper to the theme."""
 
-import html
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
 
+from raysys.figures.axes import LOG_QUERIES, fit, shade_limits, teacher_line
+from raysys.figures.looks import BLUE, GREY, ORANGE, PINK, empty_figure, plain, text
 from raysys.fronts.attainment import staircase
 from raysys.fronts.front import Front
 from raysys.fronts.objectives import ACCURACY, SECONDS
@@ -25,12 +26,6 @@ from raysys.store.points import (
     varying_parameters,
 )
 from raysys.store.reader import Snapshot
-
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#888888"
-"""Colours that everyone can tell apart (Okabe and Ito), in light and dark themes."""
-
-PINK = "#CC79A7"
-"""Of what is pinned."""
 
 _SYMBOLS = {
     "dominated": "circle",
@@ -80,7 +75,7 @@ def front_figure(
     """
     whole = run_front(snapshot, kind)
     front = front_within(snapshot, whole, kind, max_queries, min_accuracy, max_seconds)
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     for name, at in _clouds(snapshot, whole, front, kind, share).items():
         figure.add_trace(_cloud(snapshot, whole, kind, name, at))
     beyond = np.setdiff1d(whole.members, front.members)
@@ -101,9 +96,6 @@ def front_figure(
     figure.update_layout(
         xaxis={**LOG_QUERIES, "title": "teacher queries (images), fewer is better"},
         yaxis={"title": f"student's {text(snapshot.manifest.score)}, more is better", "tickformat": ".0%"},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        margin={"l": 70, "r": 20, "t": 40, "b": 60},
-        hovermode="closest",
     )
     fit(figure)
     shade_limits(figure, max_queries, min_accuracy)
@@ -129,68 +121,6 @@ def front_alt(
     return (
         f"Pareto front of {len(front.members)} points among {total} {points}: {name} from {first} to {last}."
     )
-
-
-LOG_QUERIES: dict[str, Any] = {
-    "type": "log",
-    "dtick": "D2",
-    "tickformat": ",",
-    "minorloglabels": "complete",
-}
-"""An axis of queries."""
-
-
-def fit(figure: go.Figure) -> None:
-    """End both axes, x on a log scale, where the points do."""
-    (low, high), (bottom, top) = extent(figure)
-    figure.update_layout(xaxis={"range": np.log10([low, high]).tolist()}, yaxis={"range": [bottom, top]})
-
-
-def shade_limits(figure: go.Figure, max_queries: float | None, min_score: float | None) -> None:
-    """Draw limits on x (queries) and y (score) as lines, and shade what is beyond them.
-
-    The axes must have been fitted, as a shade would otherwise widen them.
-    """
-    line = {"dash": "dash", "width": 1, "color": GREY}
-    shade: dict[str, Any] = {"fillcolor": GREY, "opacity": 0.15, "line": {"width": 0}, "layer": "below"}
-    if max_queries is not None:
-        figure.add_vline(x=max_queries, line=line)
-        figure.add_vrect(x0=max_queries, x1=1e15, **shade)
-    if min_score is not None:
-        figure.add_hline(y=min_score, line=line)
-        figure.add_hrect(y0=-1, y1=min_score, **shade)
-
-
-def extent(figure: go.Figure) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The least and largest x and y that show all of a figure's points and level lines, and a little more.
-
-    x in queries, y a share.
-    """
-    drawn = [trace for trace in figure.data if trace.x is not None and trace.xaxis in (None, "x")]
-    x, y = (np.concatenate([[], *(np.asarray(trace[axis], dtype=float) for trace in drawn)]) for axis in "xy")
-    levels = [shape.y0 for shape in figure.layout.shapes if shape.y0 == shape.y1]
-    x = x[np.isfinite(x) & (x > 0)]
-    x = np.log10(x) if len(x) else np.array([0.0])
-    y = np.append(y[np.isfinite(y)], levels)
-    wide, tall = 0.04 * np.ptp(x) or 0.1, 0.05 * np.ptp(y) if len(y) > 1 else 0.05
-    low, high = 10 ** (x.min() - wide), 10 ** (x.max() + wide)
-    return (float(low), float(high)), (float(min(y, default=0) - tall), float(max(y, default=1) + tall))
-
-
-def teacher_line(figure: go.Figure, snapshot: Snapshot) -> None:
-    """The teacher's accuracy, if known, as a dotted line: the student's natural ceiling."""
-    teacher = snapshot.manifest.teacher
-    if teacher is not None and teacher.val_accuracy is not None:
-        figure.add_hline(
-            y=teacher.val_accuracy,
-            line={"dash": "dot", "width": 1.5, "color": ORANGE},
-            annotation={"text": f"teacher {teacher.val_accuracy:.1%}", "xanchor": "left", "x": 0},
-        )
-
-
-def text(column: str) -> str:
-    """A column's name in words."""
-    return column.replace("_", " ")
 
 
 def _clouds(snapshot: Snapshot, whole: Front, front: Front, kind: Kind, share: float) -> dict[str, Ints]:
@@ -269,7 +199,7 @@ def _pinned(snapshot: Snapshot, whole: Front, kind: Kind, pins: Sequence[str]) -
     marker = {"symbol": "circle-open", "size": 20, "color": PINK, "line": {"width": 2.5}}
     table = points_table(snapshot, whole, kind, np.array([*points], dtype=np.int64))
     trace = _markers(snapshot, table, name, marker)
-    labels = [html.escape(", ".join(uids)) for uids in points.values()]
+    labels = [plain(", ".join(uids)) for uids in points.values()]
     places = [("top center", "bottom center")[number % 2] for number in range(len(points))]
     return trace.update(mode="markers+text", text=labels, textposition=places, cliponaxis=False)
 
@@ -306,7 +236,7 @@ def _config_texts(snapshot: Snapshot, uids: list[str]) -> list[str]:
     for uid in uids:
         options = json.loads(configs.get(uid, "{}"))
         told = [f"{name} = {_short(options[name])}" for name in names if name in options]
-        texts.append("<br>".join(map(html.escape, told)))
+        texts.append("<br>".join(map(plain, told)))
     return texts
 
 

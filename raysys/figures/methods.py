@@ -4,7 +4,7 @@ import shlex
 
 import pyarrow.compute as pc
 
-from raysys.figures.front import text
+from raysys.figures.looks import text
 from raysys.fronts.front import Front
 from raysys.fronts.objectives import TESTED
 from raysys.store.comparison import hidden_by_teacher

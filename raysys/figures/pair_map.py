@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from raysys.figures.front import text
+from raysys.figures.looks import empty_figure, plain, text
 from raysys.fronts.objectives import Floats
 from raysys.fronts.points import Ints
 from raysys.space.advice import grid_values
@@ -23,7 +23,7 @@ _TICKS = 6
 def map_figure(run: Searched, across: str, up: str, template: str | None = None) -> go.Figure:
     """The median score in each cell of two parameters' ranges; a cell without trials is empty."""
     median, counts = cells(run, across, up)
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     (x, x_ticks), (y, y_ticks) = (
         _cell_axis(run.parameters[name], size)
         for name, size in ((across, counts.shape[1]), (up, counts.shape[0]))
@@ -40,11 +40,11 @@ def map_figure(run: Searched, across: str, up: str, template: str | None = None)
         xgap=1,
         ygap=1,
         hovertemplate="median %{z:.2%} of %{customdata[0]} trials<br>"
-        f"{across} %{{customdata[1]}}<br>{up} %{{customdata[2]}}<extra></extra>",
+        "%{xaxis.title.text} %{customdata[1]}<br>%{yaxis.title.text} %{customdata[2]}<extra></extra>",
     )
     return figure.update_layout(
-        xaxis={"title": across, "range": [-0.5, counts.shape[1] - 0.5], **x_ticks},
-        yaxis={"title": up, "range": [-0.5, counts.shape[0] - 0.5], "automargin": True, **y_ticks},
+        xaxis={"title": plain(across), "range": [-0.5, counts.shape[1] - 0.5], **x_ticks},
+        yaxis={"title": plain(up), "range": [-0.5, counts.shape[0] - 0.5], "automargin": True, **y_ticks},
         margin={"l": 70, "r": 20, "t": 20, "b": 60},
     )
 
@@ -89,7 +89,7 @@ def _cells(parameter: Parameter, values: Floats) -> tuple[Ints, int]:
 def _cell_axis(parameter: Parameter, count: int) -> tuple[npt.NDArray[np.object_], dict[str, Any]]:
     """What each cell holds, in words, and the axis' ticks: below the cells of choices, or between cells."""
     if isinstance(parameter, Categorical):
-        told = [str(choice) for choice in parameter.choices]
+        told = [plain(str(choice)) for choice in parameter.choices]
         return np.array(told, dtype=object), {"tickvals": np.arange(count), "ticktext": told}
     if count == grid_values(parameter) and not parameter.log:
         told = [short(value) for value in np.linspace(*ends(parameter), count)]

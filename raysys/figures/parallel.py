@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from raysys.figures.front import text
+from raysys.figures.looks import empty_figure, plain, text
 from raysys.fronts.objectives import TESTED, Floats
 from raysys.fronts.points import Ints
 from raysys.space.advice import grid_values
@@ -24,7 +24,7 @@ def parallel_figure(
 
     A parameter that a condition leaves out of a trial is below its axis' own values.
     """
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     axes = [_axis(name, run.parameters[name], run.values[name][rows]) for name in names]
     for objective, reached in run.reached.items():
         log = objective == "queries"
@@ -50,7 +50,7 @@ def _axis(name: str, parameter: Parameter, values: Floats) -> dict[str, Any]:
     values = np.log10(values) if log else values.copy()
     low, high = ends(parameter)
     if isinstance(parameter, Categorical):
-        ticks, told = np.arange(high + 1), [str(choice) for choice in parameter.choices]
+        ticks, told = np.arange(high + 1), [str(choice) for choice in parameter.choices]  # drawn as they are
     else:
         count = int(min(_TICKS, math.inf if log else grid_values(parameter)))
         ticks = np.linspace(low, high, count)
@@ -62,7 +62,7 @@ def _axis(name: str, parameter: Parameter, values: Floats) -> dict[str, Any]:
         below = low - 0.15 * (high - low)
         values[absent] = below
         ticks, told, low = np.append(below, ticks), ["without", *told], below
-    return {"label": name, "values": values, "range": [low, high], "tickvals": ticks, "ticktext": told}
+    return {"label": plain(name), "values": values, "range": [low, high], "tickvals": ticks, "ticktext": told}
 
 
 def _objective_ticks(objective: str, values: Floats) -> dict[str, Any]:

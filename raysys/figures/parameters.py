@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from raysys.figures.front import BLUE, GREY, ORANGE, text
+from raysys.figures.looks import BLUE, GREEN, GREY, ORANGE, bar, empty_figure, plain, text
 from raysys.fronts.objectives import TESTED, Floats
 from raysys.fronts.points import Ints
 from raysys.space.schema import Categorical, Parameter
@@ -18,8 +18,7 @@ MOST_DRAWN = 1000
 MOST_BARS = 12
 """Parameters whose importance is drawn."""
 
-_GREEN = "#009E73"
-_BARS = ((BLUE, ""), (ORANGE, "/"), (_GREEN, "x"))
+_BARS = ((BLUE, ""), (ORANGE, "/"), (GREEN, "x"))
 
 
 def importance_figure(found: Mapping[str, Any], template: str | None = None) -> go.Figure:
@@ -28,15 +27,15 @@ def importance_figure(found: Mapping[str, Any], template: str | None = None) -> 
     Of many parameters those are shown that are the most important for any objective.
     """
     rows = _most_important(found)[::-1]
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     for (name, one), (colour, hatch) in reversed([*zip(found["objectives"].items(), _BARS, strict=False)]):
         if not one["why"]:
             figure.add_bar(
                 name=f"{text(name)} (n = {one['trials']:,})",
                 orientation="h",
-                y=[row["name"] for row in rows],
+                y=[plain(row["name"]) for row in rows],
                 x=np.array([row["importance"][name] for row in rows], dtype=np.float64),
-                marker={"color": colour, "line": {"width": 0}, "pattern": {"shape": hatch, "solidity": 0.4}},
+                marker=bar(colour, hatch),
                 hovertemplate="%{x:.1%} of what decides %{fullData.name}<extra>%{y}</extra>",
             )
     return figure.update_layout(
@@ -44,7 +43,7 @@ def importance_figure(found: Mapping[str, Any], template: str | None = None) -> 
         xaxis={"title": "importance (share)", "tickformat": ".0%", "rangemode": "tozero"},
         yaxis={"automargin": True, "dtick": 1},
         height=120 + 26 * len(rows),
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "traceorder": "reversed"},
+        legend_traceorder="reversed",
         margin={"l": 20, "r": 20, "t": 40, "b": 60},
         showlegend=True,
     )
@@ -85,7 +84,7 @@ def slice_figure(
     """
     parameter, values = run.parameters[name], run.values[name]
     rows = rows[~np.isnan(values[rows])]
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     for label, mask, marker in (
         ("other finished trials", ~run.front, {"color": GREY, "size": 7, "opacity": 0.5}),
         ("on the front", run.front, {"color": BLUE, "size": 10, "symbol": "diamond"}),
@@ -98,15 +97,12 @@ def slice_figure(
             y=run.reached[objective][part],
             customdata=np.array([run.uids[part], _texts(parameter, values[part])], dtype=object).T,
             marker=marker,
-            hovertemplate="%{customdata[0]}<br>%{y}<br>" + name + " %{customdata[1]}<extra></extra>",
+            hovertemplate="%{customdata[0]}<br>%{y}<br>%{xaxis.title.text} %{customdata[1]}<extra></extra>",
         )
     figure.update_layout(
-        xaxis={"title": name, **_scale(parameter)},
+        xaxis={"title": plain(name), **_scale(parameter)},
         yaxis=_objective_axis(objective),
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        margin={"l": 70, "r": 20, "t": 40, "b": 60},
         showlegend=True,
-        hovermode="closest",
     )
     return figure
 
@@ -130,7 +126,7 @@ def _objective_axis(objective: str) -> dict[str, Any]:
 def _scale(parameter: Parameter) -> dict[str, Any]:
     """An axis on the scale that a parameter is drawn on."""
     if isinstance(parameter, Categorical):
-        choices = [str(choice) for choice in parameter.choices]
+        choices = [plain(str(choice)) for choice in parameter.choices]
         return {
             "tickvals": np.arange(len(choices)),
             "ticktext": choices,
@@ -143,7 +139,7 @@ def _scale(parameter: Parameter) -> dict[str, Any]:
 def _texts(parameter: Parameter, values: Floats) -> list[str]:
     """Values of a parameter in words."""
     if isinstance(parameter, Categorical):
-        return [str(parameter.choices[int(value)]) for value in values]
+        return [plain(str(parameter.choices[int(value)])) for value in values]
     return [f"{value:.4g}" for value in values]
 
 

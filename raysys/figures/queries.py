@@ -7,37 +7,30 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 import pyarrow as pa
 
-from raysys.figures.front import BLUE, GREY, ORANGE
+from raysys.figures.looks import AMBER, BLUE, GREY, ORANGE, SKY, STATES, empty_figure
 from raysys.records import EVALUATION, TrialStatus
 from raysys.store.points import floats
 from raysys.store.spending import ELSEWHERE, OFF_FRONT, ON_FRONT, UNREPORTED
 
 Spread = Literal["queries", "share of budget"]
 
-SKY, GREEN, PURPLE, AMBER = "#56B4E9", "#009E73", "#CC79A7", "#E69F00"
-
 LOOKS = {
     ON_FRONT: (BLUE, ""),
     OFF_FRONT: (SKY, ""),
-    TrialStatus.STOPPED.value: (GREY, "/"),
-    TrialStatus.FAILED.value: (ORANGE, "x"),
-    TrialStatus.INTERRUPTED.value: (PURPLE, "\\"),
-    TrialStatus.RUNNING.value: (GREEN, "-"),
-    TrialStatus.PENDING.value: (GREY, ""),
+    **{status: looks for status, looks in STATES.items() if status != TrialStatus.FINISHED},
     EVALUATION: (AMBER, ""),
     UNREPORTED: (AMBER, ""),
     ELSEWHERE: (GREY, "|"),
 }
 """Colour of each use of queries; what bought nothing, or nothing yet, is hatched."""
 
-_LEGEND = {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "traceorder": "normal"}
 _MOST_BINS, _TRIAL_BINS = 120, 30
 _STEPS = np.array([1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400])
 
 
 def spending_figure(spent: pa.Table, template: str | None = None) -> go.Figure:
     """One bar of all queries charged, stacked by their use: a table of `spending`."""
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     for row in spent.to_pylist():
         figure.add_bar(
             name=row["use"],
@@ -55,7 +48,7 @@ def spending_figure(spent: pa.Table, template: str | None = None) -> go.Figure:
         height=210,
         xaxis={"title": "teacher queries (images)", "tickformat": ","},
         yaxis={"visible": False},
-        legend=_LEGEND,
+        legend_traceorder="normal",
         margin={"l": 20, "r": 20, "t": 60, "b": 50},
         uniformtext={"mode": "hide", "minsize": 9},
     )
@@ -73,7 +66,7 @@ def rate_figure(charges: pa.Table, template: str | None = None) -> go.Figure:
     """Images a minute over time, of a ledger's requests: answered, and sent without getting an answer."""
     start, step, answered, unanswered = _rates(charges)
     moments = (1e3 * (start + step * (np.arange(len(answered)) + 0.5))).astype("datetime64[ms]")
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     for name, images, looks in (
         ("answered", answered, (BLUE, "")),
         ("sent, no answer", unanswered, (ORANGE, "x")),
@@ -93,8 +86,7 @@ def rate_figure(charges: pa.Table, template: str | None = None) -> go.Figure:
         showlegend=True,
         xaxis={"title": f"time (UTC), in steps of {_duration(step)}", "type": "date"},
         yaxis={"title": "images a minute", "tickformat": ",", "rangemode": "tozero"},
-        legend=_LEGEND,
-        margin={"l": 70, "r": 20, "t": 40, "b": 60},
+        legend_traceorder="normal",
     )
     return figure
 
@@ -113,7 +105,7 @@ def spread_figure(trials: pa.Table, what: Spread = "queries", template: str | No
     """How many trials were charged how much: histograms by use, of a table of `trial_spending`."""
     values, uses = _values(trials, what)
     edges = np.histogram_bin_edges(values, bins=_TRIAL_BINS, range=(0, max(1.0, values.max(initial=0))))
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     for use in (use for use in LOOKS if (uses == use).any()):
         figure.add_bar(
             name=use,
@@ -133,8 +125,7 @@ def spread_figure(trials: pa.Table, what: Spread = "queries", template: str | No
             "tickformat": ".0%" if shares else ",",
         },
         yaxis={"title": "trials", "tickformat": ",d"},
-        legend=_LEGEND,
-        margin={"l": 70, "r": 20, "t": 40, "b": 60},
+        legend_traceorder="normal",
     )
     return figure
 

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from raysys.figures import page
 from raysys.figures.budget import budget_alt, budget_figure
 from raysys.figures.comparison import Comparison, compare_runs
-from raysys.figures.front import BLUE, front_alt, front_figure, text
+from raysys.figures.front import front_alt, front_figure
+from raysys.figures.looks import BLUE, text
 from raysys.figures.methods import front_command, methods_text
 from raysys.fronts.attainment import best_within
 from raysys.fronts.objectives import SECONDS, TESTED

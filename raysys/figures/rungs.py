@@ -3,12 +3,12 @@
 import plotly.graph_objects as go
 import pyarrow as pa
 
-from raysys.figures.front import BLUE, GREY
+from raysys.figures.looks import BLUE, GREY, bar, empty_figure
 
 
 def rungs_figure(rungs: pa.Table, template: str | None = None) -> go.Figure:
     """Trials that went on and that were stopped at each milestone (`raysys.store.convergence.rungs`)."""
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     most = max(rungs["reached"].to_pylist(), default=0)
     milestones = [f"{queries:,}" for queries in rungs["milestone"].to_pylist()]
     for name, column, colour, hatch in (("went on", "went_on", BLUE, ""), ("stopped", "stopped", GREY, "/")):
@@ -18,7 +18,7 @@ def rungs_figure(rungs: pa.Table, template: str | None = None) -> go.Figure:
             x=milestones,
             y=counts,
             customdata=counts / rungs["reached"].to_numpy(),
-            marker={"color": colour, "line": {"width": 0}, "pattern": {"shape": hatch, "solidity": 0.4}},
+            marker=bar(colour, hatch),
             hovertemplate="%{y:,} of those that came to %{x} queries (%{customdata:.0%})"
             "<extra>%{fullData.name}</extra>",
         )
@@ -26,8 +26,6 @@ def rungs_figure(rungs: pa.Table, template: str | None = None) -> go.Figure:
         barmode="stack",
         xaxis={"title": "milestone (queries of a trial)", "type": "category"},
         yaxis={"title": "trials that reached it", "tickformat": ",d", "dtick": 1 if most < 10 else None},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        margin={"l": 60, "r": 20, "t": 40, "b": 60},
         showlegend=True,
     )
 

@@ -3,18 +3,14 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from raysys.figures.front import BLUE, GREY, ORANGE
+from raysys.figures.looks import STATES, bar, empty_figure
 from raysys.records import TrialStatus
 from raysys.store.reader import Snapshot
 
 _MOST_BARS = 50
 
-_LOOKS = {
-    TrialStatus.FINISHED: (BLUE, ""),
-    TrialStatus.STOPPED: (GREY, "/"),
-    TrialStatus.FAILED: (ORANGE, "x"),
-}
-"""Colour and hatch of each status that a trial ends with."""
+_SHOWN = (TrialStatus.FINISHED.value, TrialStatus.STOPPED.value, TrialStatus.FAILED.value)
+"""What a trial ends with."""
 
 
 def states_figure(snapshot: Snapshot, template: str | None = None) -> go.Figure:
@@ -23,17 +19,17 @@ def states_figure(snapshot: Snapshot, template: str | None = None) -> go.Figure:
     size = _size(len(states))
     first = np.arange(0, len(states), size)
     last = np.minimum(first + size, len(states))
-    figure = go.Figure(layout={"template": template} if template else None)
-    for status, (colour, hatch) in _LOOKS.items():
-        counts = np.add.reduceat((states == status.value).astype(np.int64), first) if len(first) else first
+    figure = empty_figure(template)
+    for status in _SHOWN:
+        counts = np.add.reduceat((states == status).astype(np.int64), first) if len(first) else first
         if counts.any():
             figure.add_bar(
-                name=status.value,
+                name=status,
                 x=(first + 1 + last) / 2,
                 y=counts,
                 width=0.95 * (last - first),
                 customdata=np.stack([first + 1, last], axis=1),
-                marker={"color": colour, "line": {"width": 0}, "pattern": {"shape": hatch, "solidity": 0.4}},
+                marker=bar(*STATES[status]),
                 hovertemplate="%{y} %{fullData.name} of those that ended as number %{customdata[0]:,} to"
                 " %{customdata[1]:,}<extra></extra>",
             )
@@ -45,8 +41,6 @@ def states_figure(snapshot: Snapshot, template: str | None = None) -> go.Figure:
             "tickformat": ",d",
             "dtick": 1 if size <= 5 else None,
         },
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        margin={"l": 60, "r": 20, "t": 40, "b": 60},
         showlegend=True,
     )
     return figure
@@ -55,13 +49,13 @@ def states_figure(snapshot: Snapshot, template: str | None = None) -> go.Figure:
 def states_alt(snapshot: Snapshot) -> str:
     """What the figure shows, in words."""
     states = _ended(snapshot)
-    told = ", ".join(f"{(states == status.value).sum()} {status}" for status in _LOOKS)
+    told = ", ".join(f"{(states == status).sum()} {status}" for status in _SHOWN)
     return f"How {len(states)} trials ended, {_size(len(states))} a bar: {told}."
 
 
 def _ended(snapshot: Snapshot) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
     status = snapshot.trials["status"].to_numpy()
-    return np.asarray(status[np.isin(status, [one.value for one in _LOOKS])])
+    return np.asarray(status[np.isin(status, _SHOWN)])
 
 
 def _size(ended: int) -> int:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import plotly.graph_objects as go
 
-from raysys.figures.front import BLUE, GREY, ORANGE
+from raysys.figures.looks import STATES, bar, empty_figure
 from raysys.records import TrialStatus
 from raysys.store.points import ended_trials, floats
 from raysys.store.reader import Snapshot
@@ -15,16 +15,6 @@ from raysys.teacher.spans import Span
 
 MOST_SPANS = 500
 """The latest are drawn."""
-
-_LOOKS = {
-    TrialStatus.FINISHED.value: (BLUE, ""),
-    TrialStatus.STOPPED.value: (GREY, "/"),
-    TrialStatus.FAILED.value: (ORANGE, "x"),
-    TrialStatus.INTERRUPTED.value: ("#E69F00", "-"),
-    TrialStatus.RUNNING.value: ("#009E73", "."),
-    TrialStatus.PENDING.value: ("#CC79A7", "+"),
-}
-"""Colour and hatch of each status."""
 
 
 def timeline_figure(
@@ -46,8 +36,8 @@ def timeline_figure(
         (span.uid, f"{span.end - span.start:,.1f} s" + ("" if span.closed else ", until last heard of"))
         for span in shown
     ]
-    figure = go.Figure(layout={"template": template} if template else None)
-    for name, (colour, hatch) in _LOOKS.items():
+    figure = empty_figure(template)
+    for name, looks in STATES.items():
         rows = np.flatnonzero(states == name)
         if len(rows):
             figure.add_bar(
@@ -57,11 +47,7 @@ def timeline_figure(
                 x=length[rows],
                 y=lanes[rows],
                 customdata=np.array(told, dtype=object)[rows],
-                marker={
-                    "color": colour,
-                    "line": {"width": 0.5, "color": "white"},
-                    "pattern": {"shape": hatch, "solidity": 0.4},
-                },
+                marker=bar(*looks) | {"line": {"width": 0.5, "color": "white"}},
                 hovertemplate="%{customdata[0]}<br>%{customdata[1]}<extra>%{fullData.name}</extra>",
             )
     moment = f"{datetime.fromtimestamp(first, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -74,8 +60,6 @@ def timeline_figure(
             "dtick": max(1, lanes.max(initial=0) // 8),
             "autorange": "reversed",
         },
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        margin={"l": 60, "r": 20, "t": 40, "b": 60},
         showlegend=True,
     )
     return figure

@@ -1,6 +1,5 @@
 """The front as the page and the report look at it: beside other runs' fronts, coloured, with margins."""
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,21 +8,17 @@ import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysys.figures.front import BLUE, GREY, extent, front_figure, text
+from raysys.figures.axes import extent
+from raysys.figures.front import front_figure
+from raysys.figures.looks import BLUE, GREY, RUNS, colour, dash, empty_figure, plain, symbol, text
 from raysys.fronts.attainment import staircase
 from raysys.fronts.objectives import SECONDS, Floats
 from raysys.store.points import Kind, floats, front_within, points_table, positions, run_front
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER
 
-OTHERS = ("#E69F00", "#009E73", "#56B4E9", "#882255", "#999933", "#CC6677", "#44AA99", "#AA4499")
-"""Colours of further runs; dash and symbol differ, too."""
-
-DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot", "12px 3px 3px 3px", "2px 6px", "16px 8px")
-SYMBOLS = ("square", "triangle-up", "cross", "x", "star", "pentagon", "triangle-down", "hexagon")
-
 _CATEGORIES = ("circle", "hexagram", "star-square", "bowtie", "hourglass", "triangle-left", "star-diamond")
-_HUES = (BLUE, *OTHERS[::-1])
+_HUES = (BLUE, *RUNS[:0:-1])
 _BINS = 40
 _MOST_3D = 2000
 _HEIGHT = 540
@@ -62,10 +57,10 @@ def tradeoff_figure(
     )
     if look.colour is not None:
         _colour(figure, run, look.colour)
-    for number, other in enumerate(others):
+    for number, other in enumerate(others, start=1):
         figure.add_trace(_other(other, kind, number))
     if others:
-        figure.update_traces({"name": f"front of {html.escape(run.name)}"}, {"name": "front"})
+        figure.update_traces({"name": f"front of {plain(run.name)}"}, {"name": "front"})
     (low, high), (bottom, top) = extent(figure)
     if look.robust and (fence := _fence(figure)) is not None:
         below = int(sum((_finite(trace.y) < fence).sum() for trace in _points(figure)))
@@ -100,7 +95,7 @@ def front_3d(
     if total > most:
         at = at[np.linspace(0, total - 1, most).astype(np.int64)]
     name = "dominated" if len(at) == total else f"dominated ({len(at):,} of {total:,})"
-    figure = go.Figure(layout={"template": template} if template else None)
+    figure = empty_figure(template)
     for label, rows, marker in (
         (name, at, {"color": GREY, "size": 3, "opacity": 0.5}),
         (
@@ -146,13 +141,12 @@ def _other(snapshot: Snapshot, kind: Kind, number: int) -> go.Scatter:
     """
     front = run_front(snapshot, kind)
     stairs = staircase(front)
-    colour = OTHERS[number % len(OTHERS)]
     uids = points_table(snapshot, front, kind, front.members[stairs])["uid"].to_pylist()
     return go.Scatter(
-        name=html.escape(snapshot.name),
+        name=plain(snapshot.name),
         mode="lines+markers",
-        line={"shape": "hv", "color": colour, "width": 2, "dash": DASHES[number % len(DASHES)]},
-        marker={"size": 8, "symbol": SYMBOLS[number % len(SYMBOLS)], "color": colour},
+        line={"shape": "hv", "color": colour(number), "width": 2, "dash": dash(number)},
+        marker={"size": 8, "symbol": symbol(number), "color": colour(number)},
         x=front.queries[stairs],
         y=front.score[stairs],
         meta="other run",
@@ -172,7 +166,7 @@ def _colour(figure: go.Figure, run: Snapshot, name: str) -> None:
         values = floats(run.trials, PARAMETER + name)
         log = bool((values[np.isfinite(values)] > 0).all() and np.nanmax(values) >= 100 * np.nanmin(values))
         values = np.log10(values) if log else values
-        bar = {"title": {"text": html.escape(name)}, "thickness": 14}
+        bar = {"title": {"text": plain(name)}, "thickness": 14}
         if log:
             low, high = np.floor(np.nanmin(values)), np.ceil(np.nanmax(values))
             ticks = np.arange(low, high + 1)
@@ -195,7 +189,7 @@ def _categories(figure: go.Figure, name: str, words: Sequence[str]) -> None:
     """Entries of the legend for the categories."""
     for number, word in enumerate(words):
         figure.add_scatter(
-            name=html.escape(f"{name} = {word}"),
+            name=plain(f"{name} = {word}"),
             x=[None],
             y=[None],
             mode="markers",

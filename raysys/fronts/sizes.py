@@ -17,24 +17,22 @@ def front_sizes(points: Points, columns: Mapping[str, npt.ArrayLike], goal: Goal
     moves its point's mean, so that points may leave the front or come back.
     """
     rows = np.stack([np.array(columns[name], dtype=np.float64) for name in goal.names], axis=1)
-    alone = goal.costs(rows)
     sums, seen = np.zeros((len(points.first), rows.shape[1])), np.zeros(len(points.first))
-    costs = np.full((len(points.first), rows.shape[1]), np.nan)
-    front = np.empty(0, dtype=np.int64)
-    sizes = []
+    means = np.empty_like(rows)  # of each row's point, up to it
     for row, point in enumerate(points.of):
+        seen[point] += 1
+        sums[point] += rows[row]
+        means[row] = sums[point] / seen[point]
+    moves = goal.costs(means)
+    costs = np.full((len(points.first), rows.shape[1]), np.nan)
+    front, sizes = np.empty(0, dtype=np.int64), []
+    for new, point in zip(moves, points.of, strict=True):
         if points.counts[point]:
-            seen[point] += 1
-            sums[point] += rows[row]
-            new = alone[row] if seen[point] == 1 else goal.costs(sums[[point]] / seen[point])[0]
+            candidates = np.append(front, point)
+            if point in front:  # what it alone kept off the front may come back
+                candidates = np.union1d(front, np.flatnonzero((costs >= costs[point]).all(axis=1)))
             costs[point] = new
-            if point in front:  # it moves away: any point may come back
-                front = np.flatnonzero(nondominated(costs))
-            elif not np.isnan(new).any():
-                others = costs[front]
-                no_worse = (others <= new).all(axis=1)
-                if not (no_worse & (others < new).any(axis=1)).any():
-                    beaten = (new <= others).all(axis=1) & (new < others).any(axis=1)
-                    front = np.append(front[~beaten], point)
+            if point in front or not (costs[front] < new).all(axis=1).any():
+                front = candidates[nondominated(costs[candidates])]
         sizes.append(len(front))
     return np.array(sizes, dtype=np.int64)

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from raysys.errors import UsageError
 from raysys.fronts.objectives import ACCURACY, AGREEMENT
-from raysys.records import Scalar, TrialRecord, TrialStatus
+from raysys.records import Scalar, TrialRecord
 from raysys.store.manifest import Manifest
-from raysys.store.points import floats
+from raysys.store.points import finished_trials, floats
 from raysys.store.reader import Snapshot
 from raysys.store.schema import RECIPE, TRIALS, trial_record
 
@@ -211,9 +211,8 @@ def row_json(row: Row, columns: Iterable[str]) -> dict[str, Any]:
 
 def _results(run: Snapshot) -> pa.Table:
     """Trials that ended by themselves; a student that asked nothing is no result."""
-    trials = run.trials
-    finished = pc.equal(trials["status"], TrialStatus.FINISHED.value)
-    return trials.filter(pc.and_(finished, pc.greater(trials["queries"], 0)))
+    finished = finished_trials(run)
+    return finished.filter(pc.greater(finished["queries"], 0))
 
 
 def _groups(runs: Sequence[Snapshot]) -> dict[Hashable, _Group]:

@@ -10,7 +10,7 @@ from raysys.fronts.hypervolume import Reference
 from raysys.fronts.objectives import Floats
 from raysys.fronts.points import Ints
 from raysys.records import TrialStatus
-from raysys.store.points import ended_trials, floats, run_history, run_sizes
+from raysys.store.points import ended_trials, finished_trials, floats, run_history, run_sizes
 from raysys.store.reader import Snapshot
 
 RUNGS = pa.schema(
@@ -78,9 +78,7 @@ def progress(snapshot: Snapshot, reference: Reference | None = None) -> Progress
 
 def finished_values(snapshot: Snapshot, column: str) -> tuple[Floats, int]:
     """The finite values of a column in the finished trials, rising; and how many others there are."""
-    trials = snapshot.trials
-    finished = trials.filter(pc.equal(trials["status"], TrialStatus.FINISHED.value))
-    values = floats(finished, column)
+    values = floats(finished_trials(snapshot), column)
     finite = np.isfinite(values)
     return np.sort(values[finite]), int((~finite).sum())
 

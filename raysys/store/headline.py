@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from raysys.records import TrialStatus
-from raysys.store.points import Kind, floats, front_within, run_front, run_history
+from raysys.store.points import Kind, ended_trials, floats, front_within, run_front, run_history
 from raysys.store.reader import Snapshot
-
-_ENDED = tuple(status.value for status in TrialStatus if status.ended)
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,12 @@ def pace(snapshot: Snapshot) -> Pace | None:
 
     None while none ended or none runs, and at the end. Breaks between sessions do not count.
     """
-    ended = snapshot.trials.filter(np.isin(snapshot.trials["status"].to_numpy(), _ENDED))
+    ended = ended_trials(snapshot)
     running = snapshot.counts()[TrialStatus.RUNNING]
     if not ended.num_rows or not running:
         return None
     left, seconds = snapshot.manifest.trials - ended.num_rows - 0.5 * running, floats(ended, "seconds")
+    seconds = seconds[np.isfinite(seconds)]
     queries, cap = float(np.mean(floats(ended, "queries"))), snapshot.manifest.caps.get("queries")
     if cap is not None and queries:
         left = min(left, (cap - snapshot.charged) / queries)

@@ -1,25 +1,23 @@
 """Is a run healthy? What was found, how bad it is, and what to do: for the terminal and the dashboard."""
 
-import json
-import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from raysys.errors import RaysysError
 from raysys.fronts.front import Front
-from raysys.records import Account, Scalar, TrialStatus
+from raysys.records import Account, TrialStatus
+from raysys.space.advice import advice
 from raysys.store.audit import Evidence, audit
 from raysys.store.driver import Driver
 from raysys.store.manifest import NO_SAMPLER, RunState
-from raysys.store.points import floats, member_uids, run_front
+from raysys.store.parameters import searched
+from raysys.store.points import finished_trials, floats, run_front
 from raysys.store.reader import Snapshot
 
 STALLED = timedelta(minutes=10)
@@ -31,9 +29,6 @@ _MANY_FAILED = 0.1
 _MOST_NAMED, _MOST_LETTERS = 3, 500
 _FEW = 3
 """Of fewer trials or points than this, nothing is said about what all or most of them have in common."""
-
-_AT_BOUND = 0.01
-"""So near to an end of a range without steps, as a share of it, counts as at it."""
 
 Severity = Literal["fault", "warning", "note"]
 
@@ -133,7 +128,7 @@ def faults(snapshot: Snapshot, accounts: Accounts) -> list[Finding]:
         *_noted(snapshot),
         *_constant(snapshot),
         *_seeds(snapshot, front),
-        *_bounds(snapshot, front),
+        *_bounds(snapshot),
     ]
     return [replace(one, seen=_clipped(one.seen)) for one in found]
 
@@ -198,7 +193,7 @@ def _unfinished(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _noted(snapshot: Snapshot) -> Iterator[Finding]:
     """Finished trials that reached no number, and those that say something of themselves."""
-    rows = _finished(snapshot)
+    rows = finished_trials(snapshot)
     reached = floats(rows, snapshot.manifest.score)
     uids = np.array(rows["uid"].to_pylist(), dtype=object)
     lost, notes = uids[~np.isfinite(reached)].tolist(), snapshot.notes()
@@ -215,7 +210,7 @@ def _noted(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _constant(snapshot: Snapshot) -> Iterator[Finding]:
-    rows = _finished(snapshot)
+    rows = finished_trials(snapshot)
     for name in snapshot.manifest.goal.names:
         values = floats(rows, name)
         values = values[np.isfinite(values)]
@@ -244,50 +239,25 @@ def _seeds(snapshot: Snapshot, front: Front) -> Iterator[Finding]:
         yield Finding("note", seen, advice, f"raysys tune --resume {_quoted(snapshot)} --extend 10")
 
 
-def _bounds(snapshot: Snapshot, front: Front) -> Iterator[Finding]:
-    """Ranges that most of the front's points lie at one end of; a budget is no choice but the price."""
-    members = pa.array([uids[0] for uids in member_uids(snapshot, front)], pa.string())
-    rows = snapshot.trials.filter(pc.is_in(snapshot.trials["uid"], members))
-    points = [json.loads(config) for config in rows["config"].to_pylist()]
-    parameters = snapshot.manifest.space.get("parameters") or {}
+def _bounds(snapshot: Snapshot) -> Iterator[Finding]:
+    """Ranges that half of the front's points lie at one end of; a budget is no choice but the price."""
+    try:
+        run = searched(snapshot)
+    except RaysysError:  # nobody knows what was searched: the page Parameters and `importance` say why
+        return
     found = []
-    for name, spec in parameters.items():
-        at = [end for options in points if (end := _end(options, name, parameters)) is not None]
-        for end in ("low", "high"):
-            if len(at) >= _FEW and 2 * at.count(end) > len(at) and name != "query_budget":
-                found.append(f"{name} = {spec[end]:g} ({at.count(end)} of {len(at)})")
+    for name, parameter in run.parameters.items():
+        front = run.values[name][run.points]
+        front = front[~np.isnan(front)]
+        end = advice(parameter, front).at_bound
+        if end and len(front) >= _FEW and name != "query_budget":
+            found.append(f"{name} = {getattr(parameter, end):g} (of {len(front)} points)")
     if found:
         yield Finding(
-            "note", f"Most points of the front lie at an end of a range: {', '.join(found)}.",
+            "note", f"Half of the front or more lies at an end of a range: {', '.join(found)}.",
             "Better ones may lie beyond, where larger or smaller values make sense. The ranges:",
             f"raysys spaces {_space(snapshot)}",
         )  # fmt: skip
-
-
-def _end(options: Mapping[str, Scalar], name: str, parameters: Mapping[str, Any]) -> str | None:
-    """At which end of its range a trial's value lies: `low`, `high` or neither (``); None: it says nothing.
-
-    So it is where the parameter is not active, and in a range of fewer than five values.
-    """
-    spec = parameters[name]
-    for key, wanted in spec["when"].items():
-        value = options.get(parameters.get(key, {}).get("option") or key)
-        if value not in (wanted if isinstance(wanted, list) else [wanted]):
-            return None
-    value = options.get(spec["option"] or name)
-    if spec["type"] == "categorical" or not isinstance(value, int | float):
-        return None
-    low, high, step = spec["low"], spec["high"], spec["step"]
-    if high <= low or (step and (high - low) / step < 4):
-        return None
-    scale = math.log if spec["log"] else float
-    place = (scale(value) - scale(low)) / (scale(high) - scale(low))
-    near = 1e-9 if step else _AT_BOUND
-    return "low" if place <= near else "high" if place >= 1 - near else ""
-
-
-def _finished(snapshot: Snapshot) -> pa.Table:
-    return snapshot.trials.filter(snapshot.trials["status"].to_numpy() == TrialStatus.FINISHED.value)
 
 
 def _few(uids: list[str]) -> str:

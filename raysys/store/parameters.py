@@ -10,18 +10,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raysys.errors import CorruptRunError
 from raysys.fronts.objectives import Floats
 from raysys.fronts.points import Ints
-from raysys.records import Scalar, TrialStatus
+from raysys.records import Scalar
 from raysys.space.advice import advice
 from raysys.space.importance import importance
 from raysys.space.load import from_json
 from raysys.space.schema import Categorical, Parameter, Space
-from raysys.store.points import floats, member_uids, run_front
+from raysys.store.points import finished_trials, floats, member_uids, run_front
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER
 
 Bools = npt.NDArray[np.bool_]
+
+_NUMBER = r"^[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?$"
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,12 @@ class Searched:
 
 
 def searched(snapshot: Snapshot) -> Searched:
-    """What a run searched. Raises SpaceError when its manifest has no whole space."""
+    """What a run searched.
+
+    Raises SpaceError when its manifest has no whole space, CorruptRunError when a trial does not fit it.
+    """
     space = from_json(snapshot.manifest.space)
-    finished = snapshot.trials.filter(pc.equal(snapshot.trials["status"], TrialStatus.FINISHED.value))
+    finished = finished_trials(snapshot)
     names = snapshot.manifest.goal.names
     reached = np.array([floats(finished, name) for name in names])
     told = np.isfinite(reached).all(axis=0)
@@ -71,18 +77,26 @@ def searched(snapshot: Snapshot) -> Searched:
 
 
 def values_of(space: Space, trials: pa.Table) -> dict[str, Floats]:
-    """By parameter, in the space's order, its values in the trials, as `Searched.values`."""
+    """By parameter, in the space's order, its values in the trials, as `Searched.values`.
+
+    Raises CorruptRunError when a trial has no value, or one that could not be drawn, of an active parameter.
+    """
     values: dict[str, Floats] = {}
     for name, parameter in space.ordered():
         column = PARAMETER + space.option(name)
         known = trials[column] if column in trials.column_names else pa.nulls(trials.num_rows, pa.float64())
-        numbers = _numbers(parameter, known)
+        active = np.ones(trials.num_rows, dtype=np.bool_)
         for key in parameter.when:
             if key in values:
-                numbers[~_allowed(parameter, key, space.parameters[key], values[key])] = np.nan
+                active &= _allowed(parameter, key, space.parameters[key], values[key])
             elif not parameter.allows(key, space.options[key]):
-                numbers[:] = np.nan
-        values[name] = numbers
+                active[:] = False
+        values[name] = np.where(active, _numbers(parameter, known), np.nan)
+        if len(strange := np.flatnonzero(active & np.isnan(values[name]))):
+            raise CorruptRunError(
+                f"the config of trial {trials['uid'][strange[0]]} does not fit the space",
+                f"{name} is {known[strange[0]].as_py()!r}: it was made with another space",
+            )
     return {name: values[name] for name in space.parameters}
 
 
@@ -90,7 +104,7 @@ def importance_json(snapshot: Snapshot) -> dict[str, Any]:
     """What decides each objective, as the JSON object of `raysys importance --json`.
 
     `parameters` are by falling importance for the score; their `front` is of the final front's points.
-    Raises SpaceError when the manifest has no whole space.
+    Raises SpaceError, CorruptRunError as `searched` does.
     """
     run, goal = searched(snapshot), snapshot.manifest.goal
     signs = {one.name: 1 if one.direction == "minimize" else -1 for one in goal.objectives}
@@ -172,9 +186,12 @@ def front_text(parameter: dict[str, Any]) -> str:
 
 
 def _numbers(parameter: Parameter, column: pa.ChunkedArray | pa.Array) -> Floats:
-    """Values as numbers: a choice as its position, NaN what is none."""
+    """Values as numbers: a choice as its position; NaN what could not be drawn."""
     if not isinstance(parameter, Categorical):
-        return np.array(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+        if pa.types.is_string(column.type):  # so it is where its type differs between the parts
+            column = pc.if_else(pc.match_substring_regex(column, _NUMBER), column, None)
+        numbers = np.array(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+        return np.where((numbers >= parameter.low) & (numbers <= parameter.high), numbers, np.nan)
     choices = list(enumerate(parameter.choices))
     # A column whose type differs between the parts is text.
     positions: dict[Scalar, int] = {str(choice).lower(): position for position, choice in choices}

@@ -75,6 +75,11 @@ def ended_trials(snapshot: Snapshot) -> pa.Table:
     return snapshot.trials.filter(pc.is_in(snapshot.trials["status"], pa.array(ended)))
 
 
+def finished_trials(snapshot: Snapshot) -> pa.Table:
+    """The rows of the trials that ended by themselves, in the order in which they did."""
+    return snapshot.trials.filter(pc.equal(snapshot.trials["status"], TrialStatus.FINISHED.value))
+
+
 def points_table(snapshot: Snapshot, front: Front, kind: Kind = "final", at: Ints | None = None) -> pa.Table:
     """The points that a front is of, one a row, with the columns of their first row; or those `at` (k,).
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from raysys.errors import UsageError
 from raysys.fronts.attainment import attained, runs_for
@@ -19,10 +17,9 @@ from raysys.fronts.bootstrap import difference_interval
 from raysys.fronts.front import Front
 from raysys.fronts.history import History
 from raysys.fronts.objectives import Floats
-from raysys.records import TrialStatus
 from raysys.store.comparison import EVIDENCE, Spread, alike, spread
 from raysys.store.manifest import Manifest
-from raysys.store.points import floats, run_front, run_history
+from raysys.store.points import ended_trials, floats, run_front, run_history
 from raysys.store.reader import Snapshot
 
 BUDGETS = 8
@@ -30,8 +27,6 @@ BUDGETS = 8
 
 TIE = 1e-9
 """Hypervolumes that differ by less are equal."""
-
-_ENDED = pa.array([status.value for status in TrialStatus if status.ended])
 
 
 @dataclass(frozen=True)
@@ -65,8 +60,7 @@ class Search:
     @property
     def spent(self) -> list[float]:
         """Queries of all trials of each run that have ended."""
-        trials = [one.trials.filter(pc.is_in(one.trials["status"], _ENDED)) for one in self.snapshots]
-        return [float(np.nansum(floats(ended, "queries"))) for ended in trials]
+        return [float(np.nansum(floats(ended_trials(one), "queries"))) for one in self.snapshots]
 
     def queries_to_reach(self, level: float) -> list[float | None]:
         """Queries after which each run first had that hypervolume; None where it never did."""

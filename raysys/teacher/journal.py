@@ -26,7 +26,7 @@ from raysys.oracle import Response
 from raysys.records import Account
 from raysys.teacher.ledger import Charge, Ledger, RequestKey
 from raysys.teacher.log import FILE, LocalLog, Log, file_lines, storage_error
-from raysys.teacher.segment_log import SegmentLog, has_writers, segment_lines
+from raysys.teacher.segment_log import SegmentLog, in_segments, segment_lines
 
 Event = dict[str, Any]
 """What one line says; `time` (seconds since 1970) is when."""
@@ -121,17 +121,15 @@ class Journal:
 def open_journal(folder: Path, filesystem: FileSystem | None = None) -> Journal:
     """The journal of a run whose ledger is in `folder`, for the one writer.
 
-    Raises StorageError, and CorruptRunError in a local copy of an object store: a new file would begin an
-    empty ledger beside the one that is read.
+    Raises StorageError, and CorruptRunError in a copy that was moved between a folder and an object store: a
+    new journal would begin an empty ledger beside the one that is there.
     """
     if filesystem is None or isinstance(filesystem, LocalFileSystem):
-        if has_writers(LocalFileSystem(), folder):
-            raise CorruptRunError(
-                f"the ledger in {folder} was kept on an object store",
-                "this is a copy, which can be looked at only: two runs would pay for the same queries",
-                "resume the run where it was",
-            )
+        if in_segments(LocalFileSystem(), folder):
+            raise _copied(folder, "on an object store")
         return Journal(LocalLog(folder))
+    if _in_file(filesystem, folder):
+        raise _copied(folder, "in a folder")
     try:
         return Journal(SegmentLog(filesystem, folder))
     except OSError as error:
@@ -164,12 +162,8 @@ def read_events(folder: Path, filesystem: FileSystem | None = None) -> Iterator[
     another. Raises CorruptRunError, StorageError.
     """
     filesystem = filesystem or LocalFileSystem()
-    path = folder / FILE
-    there = (
-        file_info(filesystem, path).type is not FileType.NotFound
-    )  # what may not be read is no empty ledger
-    one_file = there and not has_writers(filesystem, folder)
-    lines = file_lines(path, filesystem) if one_file else segment_lines(filesystem, folder)
+    in_file = _in_file(filesystem, folder)
+    lines = file_lines(folder / FILE, filesystem) if in_file else segment_lines(filesystem, folder)
     return (event for event, _ in _events(lines, str(folder)))
 
 
@@ -194,11 +188,21 @@ def apply(ledger: Ledger, event: Event, answers: bool = True) -> None:
             if ledger.can_count(executed):
                 ledger.count(executed)
         case _:
-            raise CorruptRunError(
-                f"the ledger holds an unknown record: {', '.join(event)}",
-                "another version of raysys wrote it",
-                "use the raysys that wrote the run",
-            )
+            raise _unknown(event)
+
+
+def _in_file(filesystem: FileSystem, folder: Path) -> bool:
+    """True where the journal is one file, also one that may not be read: that is no empty ledger."""
+    there = file_info(filesystem, folder / FILE).type is not FileType.NotFound
+    return there and not in_segments(filesystem, folder)
+
+
+def _copied(folder: Path, where: str) -> CorruptRunError:
+    return CorruptRunError(
+        f"the ledger in {folder} was kept {where}",
+        "this is a copy, which can be looked at only: two runs would pay for the same queries",
+        "resume the run where it was",
+    )
 
 
 def _events(lines: Iterable[bytes], name: str) -> Iterator[tuple[Event, bytes]]:
@@ -214,8 +218,18 @@ def _events(lines: Iterable[bytes], name: str) -> Iterator[tuple[Event, bytes]]:
         event = _decode(line)
         if event is None:
             raise _damaged(name, end)
+        if "time" not in event:
+            raise _unknown(event)
         end += len(line)
         yield event, line
+
+
+def _unknown(event: Event) -> CorruptRunError:
+    return CorruptRunError(
+        f"the ledger holds an unknown record: {', '.join(event)}",
+        "another version of raysys wrote it",
+        "use the raysys that wrote the run",
+    )
 
 
 def _damaged(name: str, byte: int) -> CorruptRunError:

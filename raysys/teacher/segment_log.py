@@ -26,10 +26,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from pyarrow.fs import FileSelector, FileSystem, FileType
+from pyarrow.fs import FileSelector, FileSystem
 
 from raysys.errors import CorruptRunError, StorageError
-from raysys.files import file_info, read_bytes, write_atomic
+from raysys.files import list_folder, read_bytes, write_atomic
 
 CHUNK = 100
 """Lines that are kept once more as one object."""
@@ -129,9 +129,10 @@ class SegmentLog:
             self._filesystem.delete_file(str(self._folder / _WRITERS / writer))
 
 
-def has_writers(filesystem: FileSystem, folder: Path) -> bool:
-    """True where somebody opened a journal in segments: that is written first. Raises StorageError."""
-    return file_info(filesystem, folder / _WRITERS).type is FileType.Directory
+def in_segments(filesystem: FileSystem, folder: Path) -> bool:
+    """True where a journal in segments is, also a copy that lacks a part. Raises StorageError."""
+    names = [info.base_name for info in list_folder(filesystem, folder)]
+    return any(name in (_WRITERS, _OWNER) or _WRITER.fullmatch(name) for name in names)
 
 
 def segment_lines(filesystem: FileSystem, folder: Path) -> Iterator[bytes]:

@@ -42,7 +42,7 @@ def test_it_replaces_nothing_unasked(tmp_path, capsys):
     assert (tmp_path / "report.html").stat().st_size > 1e6
     code, _, err = run(capsys, layout.root, "-o", tmp_path, "--force")
     assert code == 2
-    assert "it is a folder" in err
+    assert "is a folder" in err
 
 
 def test_what_is_no_run_is_refused_and_leaves_no_file(tmp_path, capsys):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dashboard_app import metrics
 from s3_server import S3
 from shell_runs import DIGITS, PATIENCE_S, Shell
 from streamlit.testing.v1 import AppTest
@@ -129,7 +130,9 @@ def test_the_dashboard_shows_a_run_on_s3(killed: RunLayout, s3: S3, monkeypatch:
     monkeypatch.setattr(sys, "argv", [app, s3.uri("some/where")])
     page = AppTest.from_file(app, default_timeout=60).run()
     assert not page.exception
-    assert {metric.label: metric.value for metric in page.metric}["State"] == "finished"
+    told = metrics(page)
+    assert told["Failed trials"] == "0 of 3 (0%)"
+    assert told["Queries charged"] == f"{read_run(killed).charged:,}"
 
 
 def test_a_bucket_that_is_not_there_is_refused(s3: S3, capsys: pytest.CaptureFixture[str]) -> None:

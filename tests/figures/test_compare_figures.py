@@ -124,4 +124,4 @@ def test_what_plotly_would_take_for_markup_is_shown_as_it_is(tmp_path):
     run = read_run(write_run(tmp_path / "a<b>&c", [trial(0)]))
     found = compare_runs([run])
     assert found.fronts is not None
-    assert found.fronts.figure.data[0].name == "a&lt;b>&amp;c (search 1)"
+    assert found.fronts.figure.data[0].name == "a&lt;b&gt;&amp;c (search 1)"

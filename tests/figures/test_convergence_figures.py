@@ -50,6 +50,13 @@ def test_growth_is_a_step_line_over_what_was_paid(tmp_path):
         np.testing.assert_allclose(line.y, found.hypervolume)
 
 
+def test_names_of_runs_are_no_markup(tmp_path):
+    run = read_run(write_run(tmp_path / "a<b>", [trial(0)]))
+    names = [growth_figure({run.name: progress(run)}, "trials").data[0].name]
+    names.append(spread_figure([run], "queries").data[0].name.partition(" (")[0])
+    assert names == ["a&lt;b&gt;"] * 2
+
+
 def test_runs_differ_by_more_than_colour_and_their_ends_are_marked(tmp_path):
     run = snapshot(tmp_path, "many")
     figure = growth_figure({f"run {n}": progress(run) for n in range(9)}, "trials", template="plotly_white")

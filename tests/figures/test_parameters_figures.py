@@ -58,6 +58,19 @@ def test_of_many_parameters_the_most_important_are_drawn(run):
     assert set(NAMES) <= set(shown)
 
 
+def test_names_of_parameters_are_no_markup(found):
+    odd = "<b>lr</b> %{x}"
+    run = replace(
+        found,
+        parameters={**found.parameters, odd: found.parameters["lr_sgd"]},
+        values={**found.values, odd: found.values["lr_sgd"]},
+    )
+    shown = slice_figure(run, odd, "val_accuracy", drawn(run))
+    assert shown.layout.xaxis.title.text == "&lt;b&gt;lr&lt;/b&gt; %{x}"
+    drawings = (shown, map_figure(run, odd, "passes"))
+    assert all(odd not in drawing.data[0].hovertemplate for drawing in drawings)
+
+
 def test_a_slice_is_on_the_scale_of_its_parameter_with_the_front_marked(found):
     figure = slice_figure(found, "lr_sgd", "val_accuracy", drawn(found))
     others, front = figure.data

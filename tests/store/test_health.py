@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edge_runs import RUNS, build, replicate, report, trial, write_run
+from edge_runs import RUNS, SPACE, build, replicate, report, trial, write_run
 
 from raysys.errors import CorruptRunError
 from raysys.records import Account, TrialRecord, TrialStatus
+from raysys.space.load import to_json
 from raysys.store.driver import Driver
 from raysys.store.health import Condition, Finding, condition, faults, health, life
 from raysys.store.manifest import RunState
@@ -201,25 +202,27 @@ def test_a_front_of_single_seeds(tmp_path: Path) -> None:
 
 
 def parameter(kind: str, low: float, high: float, **values: Any) -> dict[str, Any]:
-    known = {"option": None, "when": {}, "type": kind, "low": low, "high": high, "step": None, "log": False}
-    return {**known, "step": 1 if kind == "int" else None, **values}
+    return {"type": kind, "low": low, "high": high, **values}
 
 
 @pytest.mark.parametrize(
     ("parameters", "told"),
     [
-        ({"lr": parameter("float", 0.001, 0.05, log=True)}, "lr = 0.05 (4 of 4)"),
-        ({"rate": parameter("float", 0.05, 1, option="lr")}, "rate = 0.05 (4 of 4)"),
+        ({"lr": parameter("float", 0.001, 0.05, log=True)}, "lr = 0.05 (of 4 points)"),
+        ({"rate": parameter("float", 0.05, 1, option="lr")}, "rate = 0.05 (of 4 points)"),
         ({"lr": parameter("float", 0.001, 0.06)}, None),
-        ({"g_steps": parameter("int", 10, 30)}, None),  # of one point of four
-        ({"lr": parameter("float", 0.001, 0.05, step=0.049)}, None),  # two values
-        ({"lr": parameter("float", 0.001, 0.05, when={"schedule": ["cosine"]})}, "lr = 0.05 (4 of 4)"),
+        ({"g_steps": parameter("int", 5, 30)}, None),
+        ({"g_steps": parameter("int", 10, 13)}, None),  # one point at each value
+        ({"lr": parameter("float", 0.001, 0.05, when={"schedule": ["cosine"]})}, "lr = 0.05 (of 4 points)"),
         ({"lr": parameter("float", 0.001, 0.05, when={"schedule": "constant"})}, None),
-        ({"schedule": {"type": "categorical", "choices": ["cosine"], "when": {}, "option": None}}, None),
+        ({"schedule": {"type": "categorical", "choices": ["cosine"]}}, None),
+        ({"lr": parameter("float", 1, 2)}, None),  # the trials are of another space
+        ({"lr": {"low": 1}}, None),  # the space is not whole
     ],
 )
 def test_a_range_that_the_front_lies_at_the_end_of(parameters: Any, told: Any, tmp_path: Path) -> None:
-    space = {"name": "digits", "parameters": parameters}
+    fixed = {} if "schedule" in parameters else {"schedule": "cosine"}
+    space = {**to_json(SPACE), "name": "digits", "parameters": parameters, "options": fixed}
     run = made(tmp_path, [trial(n) for n in range(4)], space=space)
     assert [told in one.seen for one in found(run, "end of a range")] == ([True] if told else [])
 

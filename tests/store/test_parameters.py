@@ -7,7 +7,7 @@ import pytest
 from edge_runs import SPACE, build, write_run
 from edge_runs import searched as drawn_trials
 
-from raysys.errors import SpaceError
+from raysys.errors import CorruptRunError, SpaceError
 from raysys.records import TrialStatus
 from raysys.space.load import to_json
 from raysys.space.trial_config import searched_values
@@ -106,3 +106,24 @@ def test_a_run_whose_space_is_not_whole_is_refused(tmp_path):
 
 def test_short_numbers():
     assert [short(x) for x in (5000, 2683.3, 0.0031623, 12345678)] == ["5000", "2680", "0.00316", "1.23e+07"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"passes": None}, "passes is None"),
+        ({"passes": 1000}, "passes is 1000"),
+        ({"passes": "many"}, "passes is 'many'"),
+        ({"optimizer": "lion"}, "optimizer is 'lion'"),
+        ({"optimizer": "sgd", "lr_sgd": 0.0}, r"lr_sgd is 0\.0"),
+    ],
+)
+def test_a_trial_that_does_not_fit_the_space_is_named(changed, told):
+    records = drawn_trials(12)
+    names = {name: SPACE.option(name) for name in SPACE.parameters}
+    options = {**records[7].config.options, **{names[name]: value for name, value in changed.items()}}
+    options = {name: value for name, value in options.items() if value is not None}
+    records[7] = replace(records[7], config=replace(records[7].config, options=options))
+    tables = [trials_table(records[:7]), trials_table([records[7]]), trials_table(records[8:])]
+    with pytest.raises(CorruptRunError, match=rf"trial u00007 does not fit the space[\s\S]*{told}"):
+        values_of(SPACE, concat(tables, TRIALS))

@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from raysys.oracle import Response
 from raysys.records import Account
 from raysys.teacher.journal import Journal, open_journal, read_accounts, read_ledger
 from raysys.teacher.ledger import Charge, Ledger, RequestKey
+from raysys.teacher.log import FILE
 from raysys.teacher.segment_log import CHUNK
 
 FOLDER = Path("run/ledger")
@@ -262,4 +264,32 @@ def test_other_files_are_passed_over(disk: Place, tmp_path: Path) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     disk.write(1)
+    assert disk.recorded() == [0, 1]
+
+
+@pytest.mark.parametrize("lost", ["", "writers", "owner"])
+def test_a_copy_in_a_folder_can_be_read_and_is_not_gone_on_with(
+    lost: str, disk: Place, tmp_path: Path
+) -> None:
+    """A new file would begin an empty ledger, and all that was answered would be paid for once more."""
+    disk.write(0, 1)
+    folder = tmp_path / FOLDER
+    if lost:
+        (folder / lost).rename(tmp_path / "elsewhere")
+    with pytest.raises(CorruptRunError, match=r"kept on an object store[\s\S]*resume the run where it was"):
+        open_journal(folder)
+    assert not (folder / FILE).exists()
+    assert sorted(read_ledger(folder).charges("u")) == [0, 1]
+
+
+def test_a_folder_copied_into_an_object_store_can_be_read_and_is_not_gone_on_with(
+    disk: Place, tmp_path: Path
+) -> None:
+    with closing(Place(LocalFileSystem(), tmp_path / FOLDER).open()) as journal:
+        answer(journal, 0)
+        answer(journal, 1)
+    before = disk.names()
+    with pytest.raises(CorruptRunError, match=r"kept in a folder[\s\S]*resume the run where it was"):
+        disk.open()
+    assert disk.names() == before
     assert disk.recorded() == [0, 1]

@@ -2,11 +2,13 @@
 
 import plotly.graph_objects as go
 import pyarrow as pa
+import pyarrow.compute as pc
 import streamlit as st
 
 from dashboard import frame
 from dashboard.elements import chart, table
-from dashboard.snapshot import cached_all
+from dashboard.frame import View
+from dashboard.snapshot import cached, cached_all
 from raysys.figures.budget import budget_alt, budget_figure, gain_figure
 from raysys.figures.looks import text
 from raysys.store.budgets import (
@@ -47,8 +49,8 @@ def main() -> None:
         cached_all(budget_chart, runs, view.kind, view.limits.queries, view.limits.score), "budget-chart", alt
     )
     _seeds(found)
-    _needed(runs, view.kind, text(view.run.manifest.score))
-    _tables(runs, view.kind, found)
+    _needed(view, runs)
+    _tables(view, runs, found)
 
 
 def budget_curves(runs: tuple[Snapshot, ...], kind: Kind) -> list[Curve]:
@@ -96,7 +98,21 @@ def _seeds(found: list[Curve]) -> None:
         )
 
 
-def _needed(runs: tuple[Snapshot, ...], kind: Kind, words: str) -> None:
+def charged(run: Snapshot) -> int:
+    """What the whole search has spent."""
+    return run.charged
+
+
+def _marked(rows: pa.Table, column: str, limit: float | None) -> pa.Table:
+    """The rows, and which of them lie beyond the limit on queries."""
+    if limit is None:
+        return rows
+    marks = pc.if_else(pc.greater(rows[column], limit), "beyond", "within")
+    return rows.add_column(rows.column_names.index(column) + 1, "max queries", marks)
+
+
+def _needed(view: View, runs: tuple[Snapshot, ...]) -> None:
+    words, kind = text(view.run.manifest.score), view.kind
     st.subheader("How many queries for a score", anchor=False)
     wanted = st.number_input(
         f"Wanted {words} (%)", min_value=0.0, max_value=100.0, value=90.0, step=1.0, key="wanted",
@@ -105,7 +121,7 @@ def _needed(runs: tuple[Snapshot, ...], kind: Kind, words: str) -> None:
     found = cached_all(budget_curves, runs, kind)
     rows = needed_table(found, float(wanted) / 100)
     table(
-        rows,
+        _marked(rows, "queries", view.limits.queries),
         "needed-table",
         f"The cheapest budget that attains {wanted:g} % {words}, for {rows.num_rows} searches or runs.",
         column_config={
@@ -116,22 +132,37 @@ def _needed(runs: tuple[Snapshot, ...], kind: Kind, words: str) -> None:
             "cost": _USD,
         },
     )
-    st.caption("Of several seeds, what at least half of them need. Empty: it is not attained.")
+    st.caption(
+        "These are the queries of one trial, once its config is known; the search that found it has asked "
+        "for all of its trials. Of several seeds, what at least half of them need. Empty: it is not attained."
+    )
+    for run in runs:
+        trials = run.trials.num_rows
+        st.text(
+            f"{run.name}: the whole search has spent {cached(charged, run):,} queries on {trials:,} "
+            f"trial{'' if trials == 1 else 's'}"
+        )
 
 
-def _tables(runs: tuple[Snapshot, ...], kind: Kind, found: list[Curve]) -> None:
+def _tables(view: View, runs: tuple[Snapshot, ...], found: list[Curve]) -> None:
+    kind, limit = view.kind, view.limits.queries
     each, over = cached_all(budget_rows, runs, kind)
     more = st.column_config.NumberColumn(
         f"points per {unit(budgets(found)):,} more",
         format="%.2f",
-        help="percentage points that so many more queries buy, up to the next budget",
+        help="percentage points that so many more queries buy, up to the next better student in the table; "
+        "empty: none is known",
     )
     st.subheader("What the next queries buy", anchor=False)
     chart(cached_all(budget_gains, runs, kind), "gain-chart", cached_all(budget_words, runs, kind))
+    st.caption(
+        "Each step goes from the queries of the best student within a round budget to those of the next "
+        "better one. Between round budgets of the same student lies no trial, or no better one."
+    )
     if over.num_rows:
         st.subheader("Over seeds", anchor=False)
         table(
-            over,
+            _marked(over, "budget", limit),
             "attainment-table",
             f"Median attained and its band at round budgets, {over.num_rows} rows.",
             column_config={
@@ -144,10 +175,12 @@ def _tables(runs: tuple[Snapshot, ...], kind: Kind, found: list[Curve]) -> None:
             },
         )
     st.subheader("The best student within round budgets", anchor=False)
-    table(
-        each,
+    event = table(
+        _marked(each, "budget", limit),
         "budget-table",
         f"The best student of each run within round budgets, {each.num_rows} rows.",
+        on_select="rerun",
+        selection_mode="single-row",
         column_config={
             "budget": _COUNT,
             "score": _SHARE,
@@ -157,7 +190,14 @@ def _tables(runs: tuple[Snapshot, ...], kind: Kind, found: list[Curve]) -> None:
             "gain": more,
         },
     )
-    st.caption("Without a uid: the run has no student so cheap. ± std is over the seeds of the student.")
+    st.caption(
+        "Pick a row of the run in the sidebar to open its trial. Without a uid: the run has no student so "
+        "cheap. ± std is over the seeds of the student."
+    )
+    for row in event["selection"]["rows"]:
+        picked = each.slice(row, 1).to_pylist()[0]
+        if picked["uid"] is not None and picked["run"] == view.run.name:
+            st.switch_page("views/trial.py", query_params={"trial": picked["uid"]})
 
 
 main()

@@ -48,14 +48,14 @@ def _growth(view: frame.View) -> None:
     lines = _lines(view, over, None if reference == own else reference)
     score = view.run.manifest.score.replace("_", " ")
     st.caption(
-        f"Final front, measured from the reference point {reference.accuracy:.3g} {score} at"
+        f"Final front, measured from the reference point {reference.accuracy:.1%} {score} at"
         f" {reference.queries:,} queries (log10); 1 would be a perfect student for one query. A further"
         " seed of a config moves its mean, so that the front may fall. Queries of evaluation are not counted."
     )
     if reference != own:
         st.warning(
             f"The reference point was changed, for all runs shown: not comparable with `raysys front`, which"
-            f" measures this run from {own.accuracy:.3g} at {own.queries:,} queries."
+            f" measures this run from {own.accuracy:.1%} at {own.queries:,} queries."
         )
     for column, what in zip(st.columns(2), ("hypervolume", "front"), strict=True):
         with column:
@@ -116,7 +116,7 @@ def _lines(view: frame.View, over: str, reference: Reference | None) -> dict[str
         goal = run.manifest.goal
         if reference is None and goal.reference != mine.reference:
             why = (
-                f"its reference point is {goal.reference.accuracy:.3g} at {goal.reference.queries:,} queries"
+                f"its reference point is {goal.reference.accuracy:.1%} at {goal.reference.queries:,} queries"
             )
         elif goal.limits != mine.limits:
             why = f"its limits are {dict(goal.limits) or 'none'}"

@@ -20,8 +20,9 @@ from raysys.store.citations import citations
 from raysys.store.export import Format, Pick, What, encoded, export_table
 from raysys.store.layout import RunLayout
 from raysys.store.model_card import kept_students
-from raysys.store.points import Kind
+from raysys.store.points import Kind, floats
 from raysys.store.reader import Snapshot
+from raysys.store.trial_list import KNEE, trial_list
 from raysys.teacher.accounts import MOST_BYTES
 from raysys.teacher.charges import charges_table, ledger_size
 
@@ -156,7 +157,7 @@ def _students(run: Snapshot, layout: RunLayout) -> None:
         st.info("No student is kept yet: those of the front are, once their trials have finished.")
         return
     table(kept, "students", f"The {kept.num_rows} students that are kept, by rising queries.")
-    uid = st.selectbox("Student", kept["uid"].to_pylist(), key="student", bind="query-params")
+    uid = st.selectbox("Student", cached(_by_score, run, layout), key="student", bind="query-params")
     st.caption("Weights (safetensors), config, and a model card that says how to load them:")
     words = ["raysys", "export", run.path, "--student", str(uid), "-o", f"{run.name}-{uid}"]
     st.code(shlex.join(words), language=None, wrap_lines=True)
@@ -167,6 +168,15 @@ def _kept(run: Snapshot, layout: RunLayout) -> pa.Table:
     names = ["uid", "queries", "val_accuracy", "test_accuracy", "agreement", "test_agreement"]
     rows = pa.table({"uid": kept}).join(run.trials.select(names), "uid", join_type="inner")
     return rows.sort_by([("queries", "ascending"), ("uid", "ascending")])
+
+
+def _by_score(run: Snapshot, layout: RunLayout) -> list[str]:
+    """The students that are kept, those of the knee first, then by falling score."""
+    rows, marks = cached(_kept, run, layout), cached(trial_list, run)
+    front = dict(zip(marks["uid"].to_pylist(), marks["front"].to_pylist(), strict=True))
+    scores = np.nan_to_num(floats(rows, run.manifest.score), nan=-np.inf)
+    scored = sorted(zip(rows["uid"].to_pylist(), scores, strict=True), key=lambda one: -one[1])
+    return sorted((uid for uid, _ in scored), key=lambda uid: front[uid] != KNEE)
 
 
 def _report(run: Snapshot, view: View) -> None:

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterable
+from math import inf
 from typing import Literal
 
 import pyarrow as pa
@@ -21,9 +22,10 @@ from raysys.figures.tradeoff import Look, front_3d, tradeoff_figure
 from raysys.files import file_info
 from raysys.fronts.attainment import best_within, cheapest_with
 from raysys.fronts.front import Front
+from raysys.fronts.objectives import TESTED
 from raysys.store.budgets import compared_fronts
-from raysys.store.csv_text import csv_bytes
-from raysys.store.points import Kind, front_table, front_within, run_front, varying_parameters
+from raysys.store.export import Pick, encoded, front_export
+from raysys.store.points import Kind, front_table, front_within, member_uids, run_front, varying_parameters
 from raysys.store.reader import Snapshot
 
 _SHARES = {
@@ -35,6 +37,9 @@ _SHARES = {
     "top 1 %": 0.01,
     "front only": 0.0,
 }
+
+Within = tuple[float | None, float | None, float | None]
+"""At most so many queries, at least that score, at most so many seconds."""
 
 _CONFIG_LINES, _CONFIG_HEIGHT = 8, 220
 
@@ -48,6 +53,7 @@ def main() -> None:
     _chart(view, within)
     _stated(view, front)
     if not len(front.members):
+        st.text(f"Run {view.run.name}:")
         whole = len(cached(run_front, view.run, view.kind).members)
         st.info(
             f"None of the {whole} points of the front is within the limits: widen them in the sidebar."
@@ -55,8 +61,10 @@ def main() -> None:
             else "There is no front yet: no trial that counts has finished with a score. "
             "While trials run, choose 'all reports' in the sidebar."
         )
+        _beside(view, within)
         return
     _card(view, front, within)
+    _beside(view, within)
     _table(view, within)
 
 
@@ -74,7 +82,7 @@ def tradeoff_table(
     return front_table(run, cached(tradeoff_front, run, kind, max_queries, min_score, max_seconds), kind)
 
 
-def _chart(view: View, within: tuple[float | None, float | None, float | None]) -> None:
+def _chart(view: View, within: Within) -> None:
     three = len(view.run.manifest.objectives) == 3
     form = "2D"
     if three:
@@ -143,67 +151,156 @@ def _stated(view: View, front: Front) -> None:
     )
 
 
-def _card(view: View, front: Front, within: tuple[float | None, float | None, float | None]) -> None:
+def _card(view: View, front: Front, within: Within) -> None:
     """The best and the cheapest student within the limits, and how to get them."""
-    queries, score, _ = within
-    uids = cached(tradeoff_table, view.run, view.kind, *within)["uid"]
+    score = within[1]
     rows = {int(member): row for row, member in enumerate(front.members)}
-    words = text(view.run.manifest.score)
-    best = best_within(front, queries if queries is not None else float("inf"))
-    chosen = {f"Best {words}": best}
+    found = {f"Best {text(view.run.manifest.score)}": best_within(front, inf)}
     if score is not None:
-        chosen[f"Cheapest that reaches {score:.1%}"] = cheapest_with(front, score)
+        found[f"Cheapest that reaches {score:.1%}"] = cheapest_with(front, score)
     elif front.knee in rows:
-        chosen["Knee"] = front.knee
+        found["Knee"] = front.knee
+    titles: dict[int, str] = {}
+    for title, member in found.items():
+        if member is not None:
+            titles[member] = f"{titles[member]}, and {title.lower()}" if member in titles else title
     with st.container(border=True):
         st.subheader("Best under my limits", anchor=False)
+        st.text(f"Of run {view.run.name}:")
         if view.limits == frame.Limits():
             st.caption("No limits are set: give them in the sidebar.")
         form = st.segmented_control(
             "Config as", ["YAML", "JSON"], default="YAML", key="config-form", bind="query-params",
             required=True,
         )  # fmt: skip
-        for column, (title, member) in zip(st.columns(2), chosen.items(), strict=False):
+        shown: dict[str, object] = {}
+        for column, (member, title) in zip(st.columns(len(titles)), titles.items(), strict=True):
             with column:
-                if member is not None:
-                    _student(view, title, rows[member], str(uids[rows[member]]), form or "YAML", within)
+                st.markdown(f"**{title}**")
+                uid = _student(view, rows[member], within)
+                config = _config(view.run, uid)
+                if config is not None:
+                    _show_config(config, shown, form or "YAML")
+                    shown = shown or config
 
 
-def _student(
-    view: View,
-    title: str,
-    row: int,
-    uid: str,
-    form: str,
-    within: tuple[float | None, float | None, float | None],
-) -> None:
-    """One student of the card."""
+def _student(view: View, row: int, within: Within) -> str:
+    """A point of the card, and its students that are kept; the uid that names it."""
     run = view.run
     point = cached(tradeoff_table, run, view.kind, *within).slice(row, 1).to_pylist()[0]
     spread = f" ± {100 * point['score_std']:.2f}" if point["score_std"] is not None else ""
     cost = f", {point['cost']:,.2f} USD" if "cost" in point else ""
     seeds = f"mean of {point['seeds']} seeds" if point["seeds"] > 1 else "1 seed"
-    st.markdown(f"**{title}**")
+    uid = str(point["uid"])
     st.text(
         f"{uid}: {point['score']:.2%}{spread} for {point['queries']:,.0f} queries{cost}, "
         f"{point['seconds']:,.0f} s; {seeds}"
     )
-    trial = run.trials.slice(pc.index(run.trials["uid"], uid).as_py(), 1)
-    config = json.loads(trial["config"][0].as_py())
-    shown = yaml.safe_dump(config, allow_unicode=True) if form == "YAML" else json.dumps(config, indent=2)
-    commands = [f"raysys trial --from {shlex.quote(f'{run.path}:{uid}')}"]
-    if view.kind == "final" and file_info(view.layout.filesystem, view.layout.students(uid)).type is (
-        FileType.Directory
-    ):
-        commands.append(f"raysys export {shlex.quote(run.path)} --student {uid} -o student-{uid}")
-    st.code("\n".join(commands), language="bash", wrap_lines=True)
     if view.kind == "anytime":
+        st.code(_repeat(run, uid), language="bash", wrap_lines=True)
         st.caption("This is a moment of the trial: repeated, it goes on to its end.")
+        return uid
+    uids = cached(tradeoff_uids, run, view.kind, *within)[row]
+    kept = [one for one in uids if _is_kept(view, one)]
+    for one in kept or [uid]:
+        if len(uids) > 1:
+            st.text(f"{one}, this student: {_own(run, one)}")
+        export = f"raysys export {shlex.quote(run.path)} --student {one} -o student-{one}"
+        commands = [_repeat(run, one), *([export] if one in kept else [])]
+        st.code("\n".join(commands), language="bash", wrap_lines=True)
+    if len(kept) < len(uids):
+        st.caption(f"Weights are kept of {len(kept)} of {len(uids)} of its students.")
+    return uid
+
+
+def tradeoff_uids(
+    run: Snapshot, kind: Kind, max_queries: float | None, min_score: float | None, max_seconds: float | None
+) -> list[list[str]]:
+    """The trials of each member of the front within limits."""
+    return member_uids(run, cached(tradeoff_front, run, kind, max_queries, min_score, max_seconds), kind)
+
+
+def _repeat(run: Snapshot, uid: str) -> str:
+    return f"raysys trial --from {shlex.quote(f'{run.path}:{uid}')}"
+
+
+def _is_kept(view: View, uid: str) -> bool:
+    return bool(file_info(view.layout.filesystem, view.layout.students(uid)).type is FileType.Directory)
+
+
+def _own(run: Snapshot, uid: str) -> str:
+    """What one trial reached by itself."""
+    score = run.manifest.score
+    row = run.trials.filter(pc.equal(run.trials["uid"], uid)).to_pylist()[0]
+    tested = row[TESTED[score]]
+    on_test = "" if tested is None else f", {tested:.2%} on test"
+    return f"{row[score]:.2%}{on_test}, {row['queries']:,} queries"
+
+
+def _config(run: Snapshot, uid: str) -> dict[str, object] | None:
+    """The options of a trial; None where its row is lost, which is told."""
+    trial = run.trials.filter(pc.equal(run.trials["uid"], uid))
+    if trial.num_rows:
+        options: dict[str, object] = json.loads(trial["config"][0].as_py())
+        return options
+    st.info("The row of this trial is lost with a damaged table: its reports are left, its config is not.")
+    return None
+
+
+def _show_config(config: dict[str, object], other: dict[str, object], form: str) -> None:
+    """A config; of a second one, what differs from the `other` that is shown."""
+    if other:
+        st.caption("Its config is that beside it, except for:")
+        config = {name: value for name, value in config.items() if other.get(name) != value}
+    shown = yaml.safe_dump(config, allow_unicode=True) if form == "YAML" else json.dumps(config, indent=2)
     height: int | Literal["content"] = _CONFIG_HEIGHT if len(config) > _CONFIG_LINES else "content"
     st.code(shown.rstrip(), language=form.lower(), height=height)
 
 
-def _table(view: View, within: tuple[float | None, float | None, float | None]) -> None:
+def _beside(view: View, within: Within) -> None:
+    """The best student of each run that is compared."""
+    runs, _ = cached_all(compared_fronts, view.runs)
+    if len(runs) < 2:
+        return
+    st.subheader("Within the same limits", anchor=False)
+    words = text(view.run.manifest.score)
+    table(
+        cached_all(best_students, runs, view.kind, *within),
+        "beside-table",
+        f"The best {words} within the limits of each of {len(runs)} runs.",
+        column_config={
+            "queries": st.column_config.NumberColumn("queries ↓", format="localized"),
+            "score": st.column_config.NumberColumn(f"best {words} ↑", format="percent"),
+            "score_std": st.column_config.NumberColumn("± std", format="percent"),
+        },
+    )
+    st.caption(
+        "Without a uid: the run has no point within the limits. Numbers are means over a point's seeds."
+    )
+
+
+def best_students(
+    runs: tuple[Snapshot, ...],
+    kind: Kind,
+    max_queries: float | None,
+    min_score: float | None,
+    max_seconds: float | None,
+) -> pa.Table:
+    """The best point of each run within limits."""
+    rows = []
+    for run in runs:
+        limits = (max_queries, min_score, max_seconds)
+        front = cached(tradeoff_front, run, kind, *limits)
+        best = best_within(front, inf)
+        points = cached(tradeoff_table, run, kind, *limits).filter(pa.array(front.members == best))
+        rows += [{"run": run.name, **point} for point in points.to_pylist() or [{}]]
+    types = {"run": pa.string(), "uid": pa.string(), "score": pa.float64(), "score_std": pa.float64()}
+    return pa.Table.from_pylist(
+        rows, schema=pa.schema({**types, "seeds": pa.int64(), "queries": pa.float64()})
+    )
+
+
+def _table(view: View, within: Within) -> None:
     """The front as a table; a row leads to its trial."""
     rows = cached(tradeoff_table, view.run, view.kind, *within)
     st.subheader("The front", anchor=False)
@@ -229,12 +326,18 @@ def _table(view: View, within: tuple[float | None, float | None, float | None]) 
     _go_to(rows["uid"][row].as_py() for row in event["selection"]["rows"])
     st.download_button(
         "Download as CSV",
-        data=lambda: csv_bytes(rows),
+        data=lambda: _csv(view, within),
         file_name=f"{view.run.name}-front.csv",
         mime="text/csv",
         on_click="ignore",
         key="front-csv",
     )
+
+
+def _csv(view: View, within: Within) -> bytes:
+    """What `raysys export --what front` writes of this part."""
+    queries, score, seconds = within
+    return encoded(front_export(view.run, Pick((), queries, seconds, score), view.kind), "csv")
 
 
 def _go_to(uids: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ from raysys.store.front_distance import front_distances
 from raysys.store.pictures import sheet_steps
 from raysys.store.reader import Snapshot
 from raysys.store.schema import TRIALS, trial_record
-from raysys.store.trial_list import FRONT, KNEE, Standing, siblings, standing, trial_list
+from raysys.store.trial_list import FRONT, KNEE, Standing, siblings, standing, trial_list, trials_so_far
 
 _SHOWN_SHEETS = 8
 _MOST_NAMED = 6
@@ -33,7 +33,10 @@ def main() -> None:
     view = frame.head("Trial", "Whether to trust this trial, and how to repeat it.")
     uids = sorted(view.run.trials["uid"].to_pylist())
     if not uids:
-        st.info("No trial has begun yet. They can be looked at as soon as they have: wait, then refresh.")
+        if view.run.skipped:
+            st.warning("No trial is left: the rows of the tables are lost with damaged files. See Overview.")
+        else:
+            st.info("No trial has begun yet. They can be looked at as soon as they have: wait, then refresh.")
         return
     uid = _picked(view, uids)
     record = cached(_record, view.run, uid)
@@ -84,7 +87,8 @@ def _first(run: Snapshot) -> int:
 
 
 def _record(run: Snapshot, uid: str) -> TrialRecord:
-    row = run.trials.filter(pc.equal(run.trials["uid"], uid)).select(TRIALS.names)
+    trials = cached(trials_so_far, run)
+    row = trials.filter(pc.equal(trials["uid"], uid)).select(TRIALS.names)
     return trial_record(row.to_pylist()[0])
 
 
@@ -92,19 +96,22 @@ def _headline(run: Snapshot, record: TrialRecord) -> None:
     """What it is and what it reached."""
     score, budget = run.manifest.score, record.config.options.get("query_budget")
     tested, config = getattr(record, TESTED[score]), record.config
+    yet = "" if record.status.ended else " so far"
     metrics = {
         "State": record.status.value,
-        f"{text(score).capitalize()} ↑": _share(getattr(record, score)),
+        f"{text(score).capitalize()}{yet} ↑": _share(getattr(record, score)),
         f"{text(TESTED[score]).capitalize()} ↑": _share(tested) if tested is not None else None,
-        "Queries (images) ↓": f"{record.queries:,}",
+        f"Queries (images){yet} ↓": f"{record.queries:,}",
         "Query budget": f"{budget:,}" if isinstance(budget, int) else None,
-        "Cost (USD) ↓": f"{record.queries * run.manifest.price:,.2f}" if run.manifest.price else None,
-        "Seconds ↓": f"{record.seconds:,.1f}",
+        f"Cost (USD){yet} ↓": f"{record.queries * run.manifest.price:,.2f}" if run.manifest.price else None,
+        f"Seconds{yet} ↓": f"{record.seconds:,.1f}",
     }
     with st.container(horizontal=True):
         for label, value in metrics.items():
             if value is not None:
                 st.metric(label, value, width="content")
+    if yet:
+        st.caption("So far: by its last report. What it asked since is in the ledger only.")
     st.text(
         f"Method {config.method}, {config.response} answers, student {config.student}, seed {config.seed}."
     )

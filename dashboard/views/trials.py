@@ -11,10 +11,12 @@ from dashboard import frame
 from dashboard.elements import chart, table
 from dashboard.frame import View
 from dashboard.snapshot import cached
+from raysys.errors import UsageError
 from raysys.figures.curves import curves_alt, curves_figure
 from raysys.records import TrialStatus
 from raysys.store.csv_text import csv_bytes
 from raysys.store.curves import sparklines
+from raysys.store.manifest import RunState
 from raysys.store.points import Kind
 from raysys.store.reader import Snapshot
 from raysys.store.schema import PARAMETER
@@ -23,6 +25,7 @@ from raysys.store.trial_list import filtered_trials, trial_list
 _PAGE_ROWS = 1000
 _MOST_HEIGHT = 600  # pixels
 _CURVE = "curve"
+_LOST = "Overview names them; restore the files from a backup, then refresh."
 _SHARES = ("val_accuracy", "agreement", "test_accuracy", "test_agreement")
 
 
@@ -31,12 +34,20 @@ def main() -> None:
     view = frame.head("Trials", "Find, pin and compare trials.")
     total = view.run.trials.num_rows
     if not total:
-        st.info("No trial has begun yet. They appear here as they do: wait, then refresh.")
+        _none(view.run)
         return
-    found = _filtered(view)
+    if view.run.skipped:
+        st.warning(f"Rows of the tables are lost with damaged files, so trials may be missing. {_LOST}")
+    try:
+        found = _filtered(view)
+    except UsageError as failure:
+        st.error("This cannot be looked for.")
+        st.code(str(failure), language=None)
+        return
     st.caption(
-        f"{found.num_rows:,} of {total:,} trials. Layer 1 is the final front, layer 2 the front without it, "
+        f"{found.num_rows:,} of {_trials(total)}. Layer 1 is the final front, layer 2 the front without it, "
         "and so on. Parameters that are the same in all trials are left out."
+        + (" Of trials that have not ended: queries, seconds and score so far." if _going(view.run) else "")
     )
     if not found.num_rows:
         st.info("No trial matches. Take a filter away.")
@@ -50,12 +61,30 @@ def main() -> None:
         _compare(view, selected)
 
 
+def _going(run: Snapshot) -> bool:
+    """Whether a trial has not ended."""
+    return any(not TrialStatus(status).ended for status in run.trials["status"].unique().to_pylist())
+
+
+def _none(run: Snapshot) -> None:
+    """Why there is no trial."""
+    if run.skipped:
+        st.warning(f"No trial is left: the rows of the tables are lost with damaged files. {_LOST}")
+    elif run.manifest.state is RunState.RUNNING:
+        st.info("No trial has begun yet. They appear here as they do: wait, then refresh.")
+    else:
+        st.info("This run has no trial: it ended before one began.")
+
+
 def _filtered(view: View) -> pa.Table:
     """The trials that the filters leave; all of them are bound to the address."""
     line = st.columns([3, 3, 2], vertical_alignment="bottom")
     find = line[0].text_input(
-        "Find", key="find", bind="query-params", max_chars=200, placeholder="uid, error, or lr=0.01"
-    )
+        "Find", key="find", bind="query-params", max_chars=200,
+        placeholder="uid, error, lr=0.01, lr>0.01",
+        help="Text of the uid, the error or a parameter; or one comparison of a column: NAME=VALUE (exactly "
+        "it), NAME>NUMBER, NAME<NUMBER, NAME>=NUMBER, NAME<=NUMBER.",
+    )  # fmt: skip
     states = line[1].multiselect(
         "States", [one.value for one in TrialStatus], key="states", bind="query-params", placeholder="all"
     )
@@ -134,17 +163,18 @@ def _actions(view: View, uids: list[str], selected: list[str], found: pa.Table) 
         chosen = selected[0]
     if chosen:
         st.switch_page("views/trial.py", query_params={"trial": chosen})
+    pinned = bool(selected) and set(selected) <= set(view.pins)
     st.button(
-        f"Pin {len(selected)} selected" if selected else "Pin selected",
+        "Selected are pinned" if pinned else f"Pin {len(selected)} selected" if selected else "Pin selected",
         key="pin-selected",
-        disabled=not selected,
+        disabled=not selected or pinned,
         help=f"{frame.MOST_PINNED} trials can be pinned; they follow from page to page",
         on_click=_pin,
         args=(view.pins, selected),
     )
     rows = found.filter(pc.is_in(found["uid"], pa.array(selected))) if selected else found
     st.download_button(
-        f"CSV of {len(selected) or found.num_rows:,} trials",
+        f"CSV of {_trials(len(selected))} selected" if selected else f"CSV of {_trials(found.num_rows)}",
         data=lambda: csv_bytes(
             rows.rename_columns([one.removeprefix(PARAMETER) for one in rows.column_names])
         ),
@@ -174,6 +204,10 @@ def _compare(view: View, selected: list[str]) -> None:
         "selected-chart",
         cached(curves_alt, view.run, "queries", score, groups),
     )
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count:,} trials"
 
 
 def _words(column: str) -> str:

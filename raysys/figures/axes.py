@@ -61,5 +61,5 @@ def teacher_line(figure: go.Figure, snapshot: Snapshot) -> None:
         figure.add_hline(
             y=teacher.val_accuracy,
             line={"dash": "dot", "width": 1.5, "color": ORANGE},
-            annotation={"text": f"teacher {teacher.val_accuracy:.1%}", "xanchor": "left", "x": 0},
+            annotation={"text": f"teacher, val {teacher.val_accuracy:.1%}", "xanchor": "left", "x": 0},
         )

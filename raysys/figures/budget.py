@@ -9,7 +9,7 @@ from raysys.figures.axes import LOG_QUERIES, fit, shade_limits, teacher_line
 from raysys.figures.looks import colour, dash, empty_figure, faint, plain, symbol, text
 from raysys.fronts.attainment import staircase, steps
 from raysys.fronts.objectives import ACCURACY
-from raysys.store.budgets import LOWER, UPPER, Curve, budgets, gains, unit
+from raysys.store.budgets import LOWER, UPPER, Curve, bought, budgets, gains, unit
 
 
 def budget_figure(
@@ -42,20 +42,24 @@ def budget_figure(
 
 
 def gain_figure(found: Sequence[Curve], template: str | None = None) -> go.Figure:
-    """What more queries buy between two round budgets: percentage points for each `unit` of them."""
+    """What more queries buy: percentage points for each `unit` of them (see `gains`).
+
+    A step goes from the queries of the best student within a round budget to those of the next such one.
+    """
     figure = empty_figure(template)
     at = budgets(found)
     for number, one in enumerate(found):
-        more = gains(one.attained(at), at)
-        if np.isfinite(more).any():
+        x, first = np.unique(bought(one, at), return_index=True)
+        x, y = x[np.isfinite(x)], gains(one, at)[first][: np.isfinite(x).sum()]
+        if len(x) > 1:
             figure.add_scatter(
                 name=_name(one),
                 mode="lines+markers",
                 line={"shape": "hv", **_stroke(number)},
                 marker=_marker(number),
-                x=np.array(at),
-                y=np.append(more[:-1], more[-2]),
-                customdata=np.array([*at[1:], at[-1]]),
+                x=x,
+                y=np.append(y[:-1], y[-2]),
+                customdata=np.append(x[1:], x[-1]),
                 hovertemplate=f"%{{y:.2f}} points for each {unit(at):,} more queries"
                 "<br>from %{x:,} to %{customdata:,}<extra>%{fullData.name}</extra>",
             )

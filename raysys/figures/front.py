@@ -45,6 +45,9 @@ _SVG_POINTS = 1000
 _MOST_POINTS = {"dominated": 10_000, "reports": 10_000, TrialStatus.STOPPED.value: 5000}
 """Of more points (of other names 1,000) an even sample is drawn, and the legend says so."""
 
+_MOST_TOLD = 8
+"""Of more parameters that differ, the first are told on hovering."""
+
 _HOVER = (
     "%{{customdata[0]}}%{{customdata[1]}}<br>%{{y:.2%}} {score}<br>%{{x:,}} queries<br>%{{customdata[2]}}"
     "<extra>{extra}</extra>"
@@ -211,7 +214,7 @@ def _markers(
 
 
 def _data(snapshot: Snapshot, points: pa.Table, configs: bool = True, extra: str = "") -> dict[str, Any]:
-    """Coordinates of some points, and what hovering tells: uid, seeds, and the parameters that differ."""
+    """Coordinates of some points, and what hovering tells: uid, seeds, and parameters that differ."""
     uids = points["uid"].to_pylist()
     texts = _config_texts(snapshot, uids) if configs else [""] * len(uids)
     if configs and SECONDS.name in snapshot.manifest.goal.names:
@@ -236,7 +239,8 @@ def _config_texts(snapshot: Snapshot, uids: list[str]) -> list[str]:
     for uid in uids:
         options = json.loads(configs.get(uid, "{}"))
         told = [f"{name} = {_short(options[name])}" for name in names if name in options]
-        texts.append("<br>".join(map(plain, told)))
+        more = [f"and {len(told) - _MOST_TOLD} more parameters"] if len(told) > _MOST_TOLD else []
+        texts.append("<br>".join(map(plain, told[:_MOST_TOLD] + more)))
     return texts
 
 

@@ -93,10 +93,27 @@ def unit(at: Sequence[int]) -> int:
     return int(10 ** np.clip(np.floor(np.log10(max(at, default=1) / 2)), 0, _LARGEST_UNIT))
 
 
-def gains(scores: Floats, at: Sequence[int]) -> Floats:
-    """Percentage points (budgets,) that `unit` more queries buy up to the next budget; the last is NaN."""
+def bought(one: Curve, at: Sequence[int]) -> Floats:
+    """The queries (budgets,) at which what is attained within each budget was first attained; NaN: never."""
+    every = steps(one.fronts)
+    reached = np.nan_to_num(one.attained(every), nan=-np.inf)
+    own = every[reached > np.append(-np.inf, reached)[:-1]]
+    return np.append(np.nan, own)[np.searchsorted(own, at, side="right")]
+
+
+def gains(one: Curve, at: Sequence[int]) -> Floats:
+    """Percentage points (budgets,) that `unit` more queries buy, up to the next budget that buys any.
+
+    They are told over the queries that were `bought`: between two of these no better student is known, so
+    that a budget which buys the same as the one before has the same gain. NaN: nothing better is known.
+    """
+    queries, scores = bought(one, at), one.attained(at)
     found = np.full(len(at), np.nan)
-    found[:-1] = 100 * np.diff(scores) / np.diff(at) * unit(at)
+    for place, own in enumerate(queries):
+        better = np.flatnonzero(queries > own)
+        if len(better):
+            rise = scores[better[0]] - scores[place]
+            found[place] = 100 * rise / (queries[better[0]] - own) * unit(at)
     return found
 
 
@@ -125,7 +142,7 @@ def attainment_table(found: Sequence[Curve]) -> pa.Table:
     rows: list[dict[str, Any]] = []
     for one in (one for one in found if one.banded):
         levels = {name: one.attained(at, share) for name, share in _LEVELS.items()}
-        gain = _known(gains(levels["median"], at))
+        gain = _known(gains(one, at))
         for place, budget in enumerate(at):
             within = sum(bool(np.any(front.queries <= budget)) for front in one.fronts)
             scores = {name: _known(values)[place] for name, values in levels.items()}
@@ -215,7 +232,7 @@ def _run_rows(run: Snapshot, front: Front, kind: Kind, at: Sequence[int]) -> lis
             members.tolist(), students.to_pylist(), _known(floats(students, f"{score}_std")), strict=True
         )
     }
-    more = _known(gains(attained([front], at, 1), at))
+    more = _known(gains(Curve((run,), (front,)), at))
     return [
         {"budget": budget, "run": run.name, "seed": run.manifest.seed, "gain": gain} | told.get(member, {})
         for budget, member, gain in zip(at, bought, more, strict=True)

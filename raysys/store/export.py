@@ -54,7 +54,7 @@ def export_table(
     `ledger` reads the table of requests. Those of no trial, such as `evaluation`, are in the whole only.
     """
     if what == "front":
-        return _front(snapshot, pick, kind)
+        return front_export(snapshot, pick, kind)
     trials = snapshot.trials.filter(_within(snapshot, pick))
     if what == "trials":
         return trials
@@ -89,7 +89,8 @@ def _within(snapshot: Snapshot, pick: Pick) -> pa.Array:
     return pa.array(picked)
 
 
-def _front(snapshot: Snapshot, pick: Pick, kind: Kind) -> pa.Table:
+def front_export(snapshot: Snapshot, pick: Pick, kind: Kind) -> pa.Table:
+    """The part of the front within the limits of `pick`, with the columns `FRONT`."""
     whole = run_front(snapshot, kind)
     limits = pick.max_queries, pick.min_score, pick.max_seconds
     points = marked_front_json(snapshot, whole, kind, *limits)["points"]

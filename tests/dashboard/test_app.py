@@ -4,8 +4,10 @@ import json
 
 import pytest
 from dashboard_app import PAGES, charts, metrics, open_page, texts
-from edge_runs import RUNS, build, trial
+from edge_runs import RUNS, build, report, trial, write_run
 
+from raysys.store.reader import reports_of, trials_of
+from raysys.store.schema import reports_table
 from raysys.store.writer import RunWriter
 
 MOST_JSON, MOST_WEBGL = 1_500_000, 4
@@ -77,3 +79,14 @@ def test_the_page_stays_as_it_was_until_refresh(tmp_path, monkeypatch):
     app.button(key="refresh").click().run()
     assert metrics(app)["Failed trials"] == "0 of 3 (0%)"
     assert not app.button
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("kept", [0, 1])
+def test_every_page_shows_reports_whose_trials_are_lost(kept, page, tmp_path, monkeypatch):
+    layout = write_run(tmp_path / "run", RUNS["seeds"][0][:kept])
+    reports_of(layout).append(reports_table([report(number, 1) for number in range(kept, 4)]), 2)
+    (trials_of(layout).folder / "part-00000002-00000002-00000000.parquet").write_bytes(b"PAR1 damaged")
+    for front in ("finished trials", "all reports"):
+        app = open_page(monkeypatch, tmp_path, page, front=front)
+        assert not app.exception

@@ -65,6 +65,22 @@ def test_limits_of_the_frame_are_lines(tmp_path, monkeypatch):
     assert {(shape["x0"], shape["y0"]) for shape in shapes} >= {(900, 0), (0, 0.85)}
 
 
+def test_what_lies_beyond_the_limit_is_marked_and_what_the_search_spent_is_told(tmp_path, monkeypatch):
+    build(tmp_path, "three")
+    app = open_page(monkeypatch, tmp_path, "budget", max_queries="900", wanted="90")
+    assert tables(app)["budget-table"]["max queries"].tolist() == ["within", "beyond", "beyond"]
+    assert tables(app)["needed-table"]["max queries"].tolist() == ["beyond"]
+    assert "three: the whole search has spent 3,000 queries on 3 trials" in texts(app)
+
+
+def test_a_row_leads_to_its_trial(tmp_path, monkeypatch):
+    build(tmp_path, "three")
+    app = open_page(monkeypatch, tmp_path, "budget")
+    app.session_state["budget-table"] = {"selection": {"rows": [1]}}
+    app.run()
+    assert app.selectbox(key="trial").value == "u00001"
+
+
 def test_runs_that_cannot_be_compared_are_named_and_left_out(tmp_path, monkeypatch):
     for name in ("no labels", "three"):
         build(tmp_path, name)

@@ -31,7 +31,7 @@ def test_the_numbers_are_those_of_the_command(tmp_path, monkeypatch):
     assert row["hypervolume"] == pytest.approx(run_front(run).hypervolume)
     assert row["front"] == len(run_front(run).members)
     assert (row["ended"], row["queries"]) == (told["ended"], told["queries"])
-    assert "0.1 val accuracy at 2,000 queries" in texts(app)
+    assert "10.0% val accuracy at 2,000 queries" in texts(app)
 
 
 def test_the_axis_is_picked_and_in_the_address(tmp_path, monkeypatch):
@@ -59,7 +59,7 @@ def test_another_reference_is_said_to_be_another(tmp_path, monkeypatch):
     assert not app.warning
     app.number_input(key="reference-score").set_value(50).run()
     assert "not comparable with `raysys front`" in app.warning[0].value
-    assert "0.5 val accuracy at 2,000 queries" in texts(app)
+    assert "50.0% val accuracy at 2,000 queries" in texts(app)
     assert rows(app, "hypervolume")[0]["hypervolume"] != own
     app.number_input(key="reference-score").set_value(10).run()
     assert not app.warning
@@ -74,7 +74,7 @@ def test_a_run_with_another_reference_is_named_and_left_out_until_they_have_one(
     app = open_page(monkeypatch, tmp_path, PAGE, run="three", vs="other")
     app.multiselect(key="vs").set_value(["other", "many"]).run()
     assert set(traces(app, "growth-hypervolume-chart")) == {"three", "many"}
-    assert "other is left out: its reference point is 0.1 at 9,000 queries" in texts(app)
+    assert "other is left out: its reference point is 10.0% at 9,000 queries" in texts(app)
     app.number_input(key="reference-queries").set_value(5000).run()
     assert set(traces(app, "growth-hypervolume-chart")) == {"three", "many", "other"}
     assert [row["run"] for row in rows(app, "hypervolume")] == ["three", "other", "many"]

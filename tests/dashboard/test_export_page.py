@@ -125,6 +125,16 @@ def test_students_that_are_kept_and_their_command(many, tmp_path, monkeypatch):
     assert f"raysys export {many.root} --student u00003 -o many-u00003" in texts(app)
 
 
+def test_the_knee_is_the_student_that_is_offered_then_the_best(tmp_path, monkeypatch):
+    layout = build(tmp_path, "three")
+    for uid in ("u00000", "u00001", "u00002"):
+        place = layout.students(uid) / "weights.safetensors"
+        write_atomic(layout.filesystem, place, lambda stream: stream.write(b"weights"))
+    app = open_page(monkeypatch, tmp_path, "export")
+    assert app.selectbox(key="student").options == ["u00001", "u00002", "u00000"]
+    assert app.selectbox(key="student").value == "u00001"
+
+
 def test_the_report_is_the_commands(many, tmp_path, files, monkeypatch):
     build(tmp_path, "three")
     app = open_page(monkeypatch, tmp_path, "export", run="many", vs="three")

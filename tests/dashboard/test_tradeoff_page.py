@@ -4,17 +4,14 @@ import csv
 import io
 import json
 import math
-from dataclasses import replace
 
 import pytest
 import yaml
 from dashboard_app import charts, decoded, open_page, texts, traces
-from edge_runs import build, config, trial, write_run
+from edge_runs import build, trial, write_run
+from streamlit.runtime.media_file_manager import MediaFileManager
 
 from raysys.cli.app import main
-from raysys.store.csv_text import csv_bytes
-from raysys.store.points import front_table, run_front
-from raysys.store.reader import read_run
 
 LIMITS = {
     "none": ({}, []),
@@ -87,6 +84,36 @@ def test_the_card_tells_the_best_and_the_cheapest_and_how_to_get_them(tmp_path, 
     assert best["config"] in [json.loads(one.value) for one in app.code if one.value.startswith("{")]
 
 
+def test_the_card_tells_each_kept_students_own_score(tmp_path, monkeypatch):
+    layout = build(tmp_path, "seeds")
+    for uid in ("u00001", "u00003"):
+        layout.students(uid).mkdir(parents=True)
+    app = open_page(monkeypatch, tmp_path, "tradeoff", min_score="60")
+    told = texts(app)
+    assert "u00001: 91.00% ± 2.83 for 1,000 queries" in told
+    assert "u00001, this student: 89.00%, 1,000 queries" in told
+    assert "u00003, this student: 93.00%, 1,000 queries" in told
+    assert f"raysys export {layout.root} --student u00003 -o student-u00003" in told
+    assert "u00000, this student: 80.00%, 70.00% on test, 500 queries" in told
+    assert "Weights are kept of 0 of 2 of its students." in told
+
+
+def test_one_point_has_one_card_and_runs_beside_it_are_told(tmp_path, monkeypatch):
+    for name in ("one", "three", "seeds"):
+        build(tmp_path, name)
+    app = open_page(monkeypatch, tmp_path, "tradeoff", run="three", max_queries="1000")
+    assert "Best val accuracy, and knee" in texts(app)
+    assert "Of run three:" in texts(app)
+    app.multiselect(key="vs").set_value(["one", "seeds"])
+    app.number_input(key="max-queries").set_value(800).run()
+    rows = next(one.value for one in app.dataframe if "of each of 3 runs" in one.proto.alt)
+    assert rows["run"].tolist() == ["three", "one", "seeds"]
+    assert rows["score"].tolist() == pytest.approx([0.8, 0.8, 0.85])
+    app.number_input(key="max-queries").set_value(400).run()
+    rows = next(one.value for one in app.dataframe if "of each of 3 runs" in one.proto.alt)
+    assert rows["uid"].isna().all()
+
+
 def test_no_front_within_limits_and_none_at_all_say_what_to_do(tmp_path, monkeypatch):
     build(tmp_path, "three")
     app = open_page(monkeypatch, tmp_path, "tradeoff", max_queries="10")
@@ -153,11 +180,19 @@ def test_what_is_picked_leads_to_its_trial(key, tmp_path, monkeypatch):
     assert app.selectbox(key="trial").value == "u00001"
 
 
-def test_the_front_can_be_downloaded_and_no_cell_is_a_formula(tmp_path, monkeypatch):
-    write_run(tmp_path / "run", [trial(0), replace(trial(1), config=config(1, schedule="=1+1"))])
-    app = open_page(monkeypatch, tmp_path, "tradeoff")
-    assert app.download_button(key="front-csv")
-    run = read_run(tmp_path / "run")
-    rows = list(csv.DictReader(io.StringIO(csv_bytes(front_table(run, run_front(run))).decode())))
-    assert [row["uid"] for row in rows] == ["u00000", "u00001"]
-    assert rows[1]["param.schedule"] == "'=1+1"
+def test_the_download_is_the_commands_file(tmp_path, monkeypatch):
+    found = {}
+    keep = MediaFileManager.add_deferred
+
+    def add_deferred(self, make, mimetype, coordinates, file_name, **options):
+        found[file_name] = make
+        return keep(self, make, mimetype, coordinates, file_name, **options)
+
+    monkeypatch.setattr(MediaFileManager, "add_deferred", add_deferred)
+    write_run(tmp_path / "run", [trial(n) for n in range(3)])
+    open_page(monkeypatch, tmp_path, "tradeoff", max_queries="1200")
+    words = ["export", str(tmp_path / "run"), "--what", "front", "--max-queries", "1200"]
+    assert main([*words, "-o", str(tmp_path / "front.csv")]) == 0
+    content = found["run-front.csv"]()
+    assert content == (tmp_path / "front.csv").read_bytes()
+    assert [row["uid"] for row in csv.DictReader(io.StringIO(content.decode()))] == ["u00000", "u00001"]

@@ -1,11 +1,14 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 from dashboard_app import charts, decoded, metrics, open_page, texts, traces
 from edge_runs import book, build, draw, pairs, trial, write_run
 
 from raysys.records import TrialStatus
+from raysys.store.reader import trials_of
+from raysys.store.schema import trials_table
 
 
 @pytest.fixture
@@ -150,3 +153,14 @@ def test_a_price_is_told_and_a_run_without_trials_says_so(tmp_path, monkeypatch)
     assert metrics(open_page(monkeypatch, tmp_path, "trial"))["Cost (USD) ↓"] == "5.00"
     build(tmp_path, "none")
     assert "No trial has begun yet" in open_page(monkeypatch, tmp_path, "trial", run="none").info[0].value
+
+
+def test_a_running_trial_tells_what_it_has_so_far(tmp_path, monkeypatch):
+    records = [trial(0, TrialStatus.RUNNING, queries=600, val_accuracy=None)]
+    going = write_run(tmp_path / "run", records)
+    trials_of(going).append(trials_table([replace(records[0], queries=0)]), 2)
+    shown = metrics(open_page(monkeypatch, tmp_path, "trial"))
+    assert shown["Val accuracy so far ↑"] == "54.00%"
+    assert shown["Queries (images) so far ↓"] == "600"
+    assert shown["Seconds so far ↓"] == "1.0"
+    assert "queries, seconds and score so far" in texts(open_page(monkeypatch, tmp_path, "trials"))

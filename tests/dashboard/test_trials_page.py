@@ -44,6 +44,15 @@ def test_filters_of_the_address_leave_some(many, tmp_path, monkeypatch):
     assert not app.dataframe
 
 
+def test_a_find_that_cannot_be_is_told_and_what_was_meant(many, tmp_path, monkeypatch):
+    app = open_page(monkeypatch, tmp_path, "trials", find="lr>0.1")
+    assert "cannot be looked for" in app.error[0].value
+    assert "NAME>NUMBER" in app.code[0].value
+    app.text_input(key="find").set_value("g_steps=10").run()
+    assert shown(app)["uid"].tolist() == ["u00000"]
+    assert app.download_button(key="trials-csv").label == "CSV of 1 trial"
+
+
 def test_sorting(many, tmp_path, monkeypatch):
     app = open_page(monkeypatch, tmp_path, "trials")
     app.selectbox(key="sort").select("val_accuracy")

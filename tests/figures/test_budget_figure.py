@@ -71,8 +71,9 @@ def test_gains_are_told_with_their_unit(tmp_path):
     figure = gain_figure(curves([read_run(build(tmp_path, "three"))]))
     assert figure.layout.yaxis.title.text == "percentage points per 1,000 more queries"
     (line,) = figure.data
-    assert list(line.x) == [500, 1000, 2000]
-    np.testing.assert_allclose(line.y, [30, 1, 1])
+    assert list(line.x) == [500, 1000, 1500]
+    np.testing.assert_allclose(line.y, [30, 2, 2])
+    assert list(line.customdata) == [1000, 1500, 1500]
 
 
 def test_words_tell_both_ends_and_of_how_many_seeds(tmp_path):

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from edge_runs import RUNS, build, trial, write_run
+from edge_runs import RUNS, build, config, trial, write_run
 
 from raysys.figures.tradeoff import Look, front_3d, tradeoff_figure
 from raysys.records import TrialStatus
@@ -93,3 +95,20 @@ def test_3d_shows_the_whole_front_and_an_even_sample(tmp_path):
     assert drawn["front"].customdata[0].tolist() == ["u02509"]
     cut = traces(front_3d(run, max_queries=85))
     assert (len(cut["front"].x), len(cut["front beyond the limits"].x)) == (5, 6)
+
+
+def test_hovering_tells_the_parameters_that_differ_and_no_more_than_eight(tmp_path):
+    records = [
+        replace(trial(n), config=config(n, **{f"p{at:02d}": n + at for at in range(20)})) for n in range(2)
+    ]
+    run = read_run(write_run(tmp_path / "run", records))
+    (front,) = (one for one in tradeoff_figure((run,)).data if one.name == "front")
+    lines = front.customdata[0][2].split("<br>")
+    assert lines[0] == "g_steps = 10"
+    assert lines[8:] == ["and 13 more parameters"]
+    assert not any("lr" in line for line in lines)
+
+
+def test_the_teachers_line_says_of_which_images_it_is(tmp_path):
+    (note,) = tradeoff_figure((read_run(build(tmp_path, "three")),)).layout.annotations
+    assert note.text == "teacher, val 98.5%"

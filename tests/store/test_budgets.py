@@ -5,6 +5,7 @@ from edge_runs import RUNS, TEACHER, build, trial, write_run
 from raysys.fronts.attainment import attained
 from raysys.store.budgets import (
     attainment_table,
+    bought,
     budget_table,
     budgets,
     compared_fronts,
@@ -55,7 +56,7 @@ def test_the_table_over_seeds_tells_how_many_have_a_student(tmp_path):
     first, *_, last = attainment_table(found).to_pylist()
     assert first == {
         "budget": 100, "search": "seed-0 and 2 more seeds", "seeds": 3, "attained": 2,
-        "lower": None, "median": 0.5, "upper": 0.6, "gain": 0.0,
+        "lower": None, "median": 0.5, "upper": 0.6, "gain": pytest.approx(10 / 3),
     }  # fmt: skip
     assert (last["budget"], last["attained"], last["lower"], last["gain"]) == (1000, 3, 0.7, None)
     assert not attainment_table(found[:0]).num_rows
@@ -83,12 +84,14 @@ def test_rows_agree_with_what_the_front_attains(kind, tmp_path):
     assert (table["queries"].to_numpy() <= table["budget"].to_numpy()).all()
 
 
-def test_gains_are_points_for_a_round_number_of_queries():
-    at = [500, 1000, 2000, 5000]
+def test_gains_are_over_what_was_bought_and_not_over_budgets_that_buy_the_same(tmp_path):
+    records = [trial(0, queries=400, val_accuracy=0.5), trial(1, queries=1600, val_accuracy=0.8)]
+    (curve,) = curves([read_run(write_run(tmp_path / "run", records))])
+    at = [200, 500, 1000, 2000, 5000]
+    nan = np.nan
+    np.testing.assert_array_equal(bought(curve, at), [nan, 400, 400, 1600, 1600])
     assert unit(at) == 1000
-    assert gains(np.array([0.5, 0.6, 0.6, 0.9]), at).tolist() == pytest.approx(
-        [20, 0, 10, np.nan], nan_ok=True
-    )
+    np.testing.assert_allclose(gains(curve, at), [nan, 25, 25, nan, nan])
     assert [unit([most]) for most in (1, 50, 200, 20_000, 10**7)] == [1, 10, 100, 10_000, 10_000]
 
 

@@ -3,9 +3,11 @@ from dataclasses import replace
 import pytest
 from edge_runs import RUNS, build, replicate, trial, write_run
 
+from raysys.errors import UsageError
 from raysys.records import TrialStatus
 from raysys.store.points import front_json, run_front
-from raysys.store.reader import read_run
+from raysys.store.reader import read_run, trials_of
+from raysys.store.schema import trials_table
 from raysys.store.trial_list import Standing, filtered_trials, siblings, standing, trial_list
 
 
@@ -57,6 +59,16 @@ def test_a_price_shows_what_trials_cost(tmp_path):
     assert "USD" not in listed(tmp_path, "three").column_names
 
 
+@pytest.mark.parametrize("status", [one for one in TrialStatus if not one.ended])
+def test_a_trial_that_has_not_ended_is_listed_with_its_last_report(status, tmp_path):
+    going = trial(0, status, queries=600, val_accuracy=None)
+    layout = write_run(tmp_path / "run", [going, trial(1, queries=900, val_accuracy=0.9)])
+    trials_of(layout).append(trials_table([replace(going, queries=0)]), 2)
+    row, finished = trial_list(read_run(layout)).to_pylist()
+    assert (row["queries"], row["seconds"], row["val_accuracy"]) == (600, 1.0, 0.54)
+    assert (finished["queries"], finished["seconds"], finished["val_accuracy"]) == (900, 0.0, 0.9)
+
+
 def test_filters_and_sorting(tmp_path):
     def uids(**filters):
         return filtered_trials(table, **filters)["uid"].to_pylist()
@@ -69,6 +81,12 @@ def test_filters_and_sorting(tmp_path):
     table = trial_list(read_run(write_run(tmp_path / "run", records)))
     assert uids(find="cuda") == ["u00001"]
     assert uids(find="G_STEPS=12") == ["u00002"]
+    assert uids(find="g_steps=1") == []
+    assert uids(find="g_steps > 10") == ["u00001", "u00002"]
+    assert uids(find="g_steps<=11") == ["u00000", "u00001"]
+    assert uids(find="val_accuracy<0.8") == ["u00000"]
+    assert uids(find="state=FAILED") == ["u00001"]
+    assert uids(find="11") == ["u00001"]
     assert uids(find="(") == []
     assert uids(states=("finished",)) == ["u00000", "u00002"]
     assert uids(seed=101) == ["u00001"]
@@ -76,6 +94,14 @@ def test_filters_and_sorting(tmp_path):
     assert uids(sort="val_accuracy", descending=True) == ["u00002", "u00000", "u00001"]
     assert uids(sort="val_accuracy") == ["u00000", "u00002", "u00001"]
     assert uids(sort="gone") == ["u00000", "u00001", "u00002"]
+
+
+@pytest.mark.parametrize(
+    ("find", "why"), [("lr>0.1", "no column"), ("state>1", "has no order"), ("g_steps>many", "is no number")]
+)
+def test_a_comparison_that_cannot_be_made_is_refused(find, why, tmp_path):
+    with pytest.raises(UsageError, match=why):
+        filtered_trials(listed(tmp_path, "three"), find)
 
 
 def test_standing_is_by_dominance_and_share_of_the_others(tmp_path):

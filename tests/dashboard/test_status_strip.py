@@ -6,8 +6,8 @@ import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from dashboard_app import open_page, texts
-from edge_runs import build, manifest, report, trial, write_run
+from dashboard_app import metrics, open_page, texts
+from edge_runs import book, build, manifest, report, trial, write_run
 from streamlit.testing.v1 import AppTest
 
 from raysys.records import TrialStatus
@@ -136,3 +136,23 @@ def test_a_run_that_is_deleted_meanwhile_is_told(tmp_path, monkeypatch):
     assert "cannot be read now" in app.markdown[0].value
     assert "it has no run.json" in app.text[0].value
     assert "The pages show the run as of" in app.text[0].value
+
+
+def test_what_a_killed_run_was_charged_is_what_its_ledger_says(tmp_path, monkeypatch):
+    layout = build(tmp_path, "running")
+    book(layout, evaluation=470)
+    app = open_page(monkeypatch, tmp_path)
+    assert first_line(app)[1].endswith("|  3,470 queries charged")
+    assert metrics(app)["Queries charged"] == "3,470"
+    assert app.dataframe[0].value["charged"].tolist() == [3470]
+
+
+def test_where_the_ledger_cannot_be_read_queries_are_a_least_number(tmp_path, monkeypatch):
+    layout = build(tmp_path, "running")
+    book(layout, evaluation=470)
+    journal = layout.ledger / "journal.jsonl"
+    journal.write_bytes(b"garbage\n" + journal.read_bytes())
+    app = open_page(monkeypatch, tmp_path)
+    assert first_line(app)[1].endswith("|  at least 3,000 queries charged")
+    assert metrics(app)["Queries charged"] == "at least 3,000"
+    assert "At least so many queries" in texts(app)

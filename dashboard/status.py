@@ -75,6 +75,7 @@ def now(view: frame.View) -> Now:
 def strip() -> None:
     """Draw the strip."""
     running = frame.current().run.manifest.state is RunState.RUNNING
+    st.session_state.pop("drawn", None)
     st.fragment(_strip, run_every=_POLL_SECONDS if running else None, key="status")()
 
 
@@ -91,6 +92,7 @@ def _strip() -> None:
         return
     with st.container(horizontal=True, wrap=False, gap="small"):
         found = live.condition
+        drawn: Condition = st.session_state.setdefault("drawn", found)  # with the page, not after it
         icon, color = _LOOKS[found]
         silent = f": no change for {_duration(datetime.now(UTC) - live.run.updated)}"
         told = found.value + (silent if found is Condition.STALLED else "")
@@ -99,9 +101,12 @@ def _strip() -> None:
         st.text(live.words + left, width="stretch")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(f"The pages show the run {as_of}.", width="content")
-        if live.newer:
+        if live.newer or found is not drawn:
             trials = "new trial" if live.new == 1 else "new trials"
-            st.text(f"{live.new:,} {trials}:" if live.new else "There are newer results:")
+            if live.newer:
+                st.text(f"{live.new:,} {trials}:" if live.new else "There are newer results:")
+            else:
+                st.text(f"The page was drawn when the run was {drawn.value}:")
             if st.button("Refresh", key="refresh", icon=":material/refresh:"):
                 snapshot.refresh(view.layout)
                 st.rerun()
@@ -164,7 +169,9 @@ def _told(counts: Mapping[TrialStatus, int]) -> str:
 def _left(pace: Pace) -> str:
     """The time left, and how it is estimated."""
     left, each = (_duration(timedelta(seconds=seconds)) for seconds in (pace.left_s, pace.seconds))
-    return f"  |  about {left} left: {pace.trials:,.3g} trials, {pace.at_once} at once, {each} each as so far"
+    trials = "1 trial" if pace.open == 1 else f"{pace.open:,} trials"
+    work = f"{pace.at_once} at once and half done, {each} each as so far"
+    return f"  |  about {left} left: {trials} open, {work}"
 
 
 def _duration(time: timedelta) -> str:

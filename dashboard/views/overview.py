@@ -50,13 +50,14 @@ def _metrics(view: frame.View) -> None:
     within = "" if limits == frame.Limits() else " within the limits"
     charged = status.charged_now(manifest.state, cached(_charged, run), view.layout)
     cap = manifest.caps.get("queries")
-    gained = round(told.gained, 3) + 0.0 if view.kind == "final" and told.gained is not None else None
+    gained = round(told.gained, 4) + 0.0 if view.kind == "final" and told.gained is not None else None
+    change = None if gained is None else f"{gained:+.4f}" if gained else "0.0000"
     with st.grid(min_column_width=170):
         st.metric(f"Front points{within}", told.front)
         st.metric(
             "Hypervolume",
-            f"{told.hypervolume:.3f}",
-            gained if gained is None else f"{gained:+.3f}",
+            f"{told.hypervolume:.4f}",
+            change,
             delta_color="normal" if gained else "off",
             delta_arrow="auto" if gained else "off",
             delta_description=f"over the last {told.recent} trials"

@@ -65,7 +65,7 @@ def test_a_run_that_goes_on_tells_the_time_left_and_how_it_is_known(tmp_path, mo
     works(going(tmp_path))
     state, words = first_line(open_page(monkeypatch, tmp_path))
     assert " running]" in state
-    assert words.endswith("about 90 s left: 3 trials, 2 at once, 60 s each as so far")
+    assert words.endswith("about 90 s left: 4 trials open, 2 at once and half done, 60 s each as so far")
 
 
 def test_a_dead_driver_promises_no_end(tmp_path, monkeypatch):
@@ -156,3 +156,26 @@ def test_where_the_ledger_cannot_be_read_queries_are_a_least_number(tmp_path, mo
     assert first_line(app)[1].endswith("|  at least 3,000 queries charged")
     assert metrics(app)["Queries charged"] == "at least 3,000"
     assert "At least so many queries" in texts(app)
+
+
+def strip_of_a_page(view):
+    """Drawn with the page at first, then alone."""
+    import streamlit as st
+
+    from dashboard import status
+
+    st.session_state["view"] = view
+    status.strip() if "drawn" not in st.session_state else status._strip()
+
+
+def test_a_death_after_the_page_was_drawn_offers_to_draw_it_again(tmp_path, monkeypatch):
+    layout = build(tmp_path, "running")
+    works(layout)
+    view = open_page(monkeypatch, tmp_path).session_state["view"]
+    app = AppTest.from_function(strip_of_a_page, kwargs={"view": view}).run()
+    assert not app.button
+    works(layout, datetime.now(UTC) - timedelta(hours=1))
+    app.run()
+    assert "The page was drawn when the run was running:" in texts(app)
+    assert app.button(key="refresh")
+    assert "its driver is dead" in texts(open_page(monkeypatch, tmp_path))

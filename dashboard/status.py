@@ -14,7 +14,7 @@ from raysys.files import list_folder
 from raysys.records import TrialStatus
 from raysys.store.driver import Driver, read_driver
 from raysys.store.headline import Pace, pace
-from raysys.store.health import Accounts, Condition, condition
+from raysys.store.health import Accounts, Condition, condition, damage
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import RunState
 from raysys.store.reader import Snapshot, last_change, read_without_reports
@@ -81,8 +81,11 @@ def strip() -> None:
 
 def _strip() -> None:
     view = frame.current()
-    if view.run.damaged:
-        st.text(f"damaged, and left out: {', '.join(view.run.damaged)}")
+    if found_damage := damage(view.run):
+        st.text(found_damage)
+        if len(view.run.damaged) > 1:
+            with st.expander("All of these files"):
+                st.code("\n".join(view.run.damaged), language=None, wrap_lines=True)
     as_of = f"as of {view.run.updated:%Y-%m-%d %H:%M:%S} UTC"
     try:
         live = now(view)
@@ -155,6 +158,7 @@ def _words(run: Snapshot, layout: RunLayout) -> str:
     words = [
         f"{sum(ended.values())} of {manifest.trials} trials ended{kinds}",
         *([_told(others)] if others else []),
+        *(["rows are lost: not all is known"] if run.skipped else []),
         f"{spent} queries charged" + (f" of {cap:,.0f} ({spent.queries / cap:.0%})" if cap else ""),
     ]
     if manifest.price:

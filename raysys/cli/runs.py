@@ -141,7 +141,7 @@ def _show(layout: "RunLayout", snapshot: "Snapshot", driver: "Driver | None", js
     if manifest.price:
         rows.append(("cost", f"{manifest.cost:,.2f} USD, at {manifest.price:g} USD for each image sent"))
     if snapshot.skipped:
-        rows.append(("skipped", f"{snapshot.skipped} damaged part(s)"))
+        rows.append(("lost", "rows of the tables, see below"))
     output.table(("", ""), rows)
     print_front(front)
     if all(one.severity == "note" for one in findings):

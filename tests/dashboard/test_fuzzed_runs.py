@@ -349,7 +349,9 @@ def test_a_run_that_cannot_be_read_says_why(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_damaged_part_is_left_out_and_told(name, tmp_path, monkeypatch):
     told = look(monkeypatch, damaged(tmp_path, name, TABLES[name]), name, ("tradeoff", "trial"))
-    assert all("damaged, and left out: " in words and "/part-00000001" in words for words in told.values())
+    assert all(
+        "cannot be read and are left out: " in words and "/part-00000001" in words for words in told.values()
+    )
 
 
 @pytest.mark.parametrize("name", SHOWN)

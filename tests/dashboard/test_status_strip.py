@@ -179,3 +179,15 @@ def test_a_death_after_the_page_was_drawn_offers_to_draw_it_again(tmp_path, monk
     assert "The page was drawn when the run was running:" in texts(app)
     assert app.button(key="refresh")
     assert "its driver is dead" in texts(open_page(monkeypatch, tmp_path))
+
+
+def test_many_damaged_files_are_one_sentence_and_a_folded_list(tmp_path, monkeypatch):
+    layout = build(tmp_path, "three")
+    parts = [*layout.trials.iterdir(), *layout.reports.iterdir()]
+    for part in parts:
+        part.write_bytes(b"garbage")
+    app = open_page(monkeypatch, tmp_path)
+    assert any(text.value.startswith(f"{len(parts)} files of the tables cannot be read") for text in app.text)
+    (folded,) = (one for one in app.expander if one.label == "All of these files")
+    assert all(str(part) in folded.code[0].value for part in parts)
+    assert "0 of 3 trials ended  |  3 pending  |  rows are lost" in texts(app)

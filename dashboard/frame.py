@@ -88,7 +88,7 @@ def sidebar(layouts: dict[str, RunLayout]) -> None:
         placeholder="other runs",
         help=f"At most {MOST_COMPARED} runs, drawn beside the picked one where a page compares.",
     )
-    run = snapshot.frozen(layout)
+    whole = run = snapshot.frozen(layout)
     limits = side.container(gap="small")
     kind = side.segmented_control(
         "Front over",
@@ -117,10 +117,12 @@ def sidebar(layouts: dict[str, RunLayout]) -> None:
         st.session_state["missing"] = [*missing, f"{layout.name} is shown."]
     if unreadable:
         side.text(f"Cannot be read: {', '.join(unreadable)}")
+    compared = _readable([layouts[other] for other in others])
+    st.session_state["held"] = whole, *compared  # with their own objectives, so that none is read again
     st.session_state["view"] = View(
         run=run,
         layout=layout,
-        others=tuple(_by(one, run.manifest.objectives) for one in _readable([layouts[o] for o in others])),
+        others=tuple(_by(one, run.manifest.objectives) for one in compared),
         kind=_KINDS[kind or "finished trials"],
         limits=_limits(run, limits),
         pins=tuple(pins),

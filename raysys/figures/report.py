@@ -13,6 +13,7 @@ from raysys.figures.methods import front_command, methods_text
 from raysys.fronts.attainment import best_within
 from raysys.fronts.objectives import SECONDS, TESTED
 from raysys.store.budgets import budgets, curves
+from raysys.store.health import damage
 from raysys.store.manifest import RunState
 from raysys.store.points import front_json, run_front, varying_parameters
 from raysys.store.reader import Snapshot
@@ -53,8 +54,8 @@ def _head(run: Snapshot) -> str:
         ),
         page.WITHOUT_SCRIPTS,
     ]
-    if run.skipped:
-        lines.append(page.tag("p", f"{run.skipped} damaged files are left out.", "note"))
+    if damaged := damage(run):
+        lines.append(page.tag("p", damaged, "note"))
     return "\n".join(lines)
 
 

@@ -391,7 +391,7 @@ def test_a_run_that_cannot_be_read_says_why(unreadable, name):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_damaged_part_is_left_out_and_told(damaged, name):
     for words in damaged(name, ("tradeoff",)).values():
-        assert "damaged, and left out: " in words
+        assert "cannot be read and are left out: " in words
         assert "/part-00000001" in words
 
 

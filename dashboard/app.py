@@ -68,6 +68,7 @@ def main() -> None:
         st.code(str(failure), language=None)
         return
     st.set_page_config(page_title=f"{page.title} · {frame.current().layout.name} · raysys")
+    frame.tell_missing()
     status.strip()
     try:
         page.run()

@@ -74,6 +74,8 @@ def head(title: str, decision: str) -> View:
 def sidebar(layouts: dict[str, RunLayout]) -> None:
     """Draw the controls; afterwards `current` knows what they say. Raises what reading a run raises."""
     side = st.sidebar
+    known, missing = st.session_state.get("view"), _missing(layouts)
+    asked_pins = [] if known or missing else st.query_params.get_all("pin")
     spaces = {name: _space(layout) for name, layout in layouts.items()}
     layouts = _of_space(layouts, spaces)
     layout = layouts[_picked(list(layouts))]
@@ -86,7 +88,7 @@ def sidebar(layouts: dict[str, RunLayout]) -> None:
         placeholder="other runs",
         help=f"At most {MOST_COMPARED} runs, drawn beside the picked one where a page compares.",
     )
-    run = snapshot.frozen(layout)
+    whole = run = snapshot.frozen(layout)
     limits = side.container(gap="small")
     kind = side.segmented_control(
         "Front over",
@@ -108,17 +110,42 @@ def sidebar(layouts: dict[str, RunLayout]) -> None:
         help=f"At most {MOST_PINNED} trials of this run, which follow from page to page.",
     )
     unreadable = [name for name, space in spaces.items() if space is None]
+    missing += [
+        f"{layout.name} has no trial {uid}, which was pinned." for uid in asked_pins if uid not in pins
+    ]
+    if missing:
+        st.session_state["missing"] = [*missing, f"{layout.name} is shown."]
     if unreadable:
         side.text(f"Cannot be read: {', '.join(unreadable)}")
+    compared = _readable([layouts[other] for other in others])
+    st.session_state["held"] = whole, *compared  # with their own objectives, so that none is read again
     st.session_state["view"] = View(
         run=run,
         layout=layout,
-        others=tuple(_by(one, run.manifest.objectives) for one in _readable([layouts[o] for o in others])),
+        others=tuple(_by(one, run.manifest.objectives) for one in compared),
         kind=_KINDS[kind or "finished trials"],
         limits=_limits(run, limits),
         pins=tuple(pins),
         layouts=layouts,
     )
+
+
+def tell_missing() -> None:
+    """Say what the address named, or was looked at before, and is not there, until a run is picked."""
+    if missing := st.session_state.get("missing"):
+        with st.container(horizontal=True, wrap=False, gap="small"):
+            st.badge("not found", icon=":material/search_off:", color="orange")
+            st.text(" ".join(missing), width="stretch")
+
+
+def _missing(layouts: dict[str, RunLayout]) -> list[str]:
+    """To be asked before the controls are drawn: they take what is not there out of the address."""
+    view: View | None = st.session_state.get("view")
+    if view is not None:
+        before = [one.name for one in view.runs if one.name not in layouts]
+        return [f"The run {name} is gone: it was deleted, or moved out of this storage." for name in before]
+    asked = [*st.query_params.get_all("run")[:1], *st.query_params.get_all("vs")]
+    return [f"There is no run {name} in this storage." for name in asked if name not in layouts]
 
 
 def link() -> None:
@@ -170,7 +197,6 @@ def _picked(names: list[str]) -> str:
         key="run",
         bind="query-params",
         on_change=lambda: look_at(state["run"]),
-        label_visibility="collapsed",
     )
     return name or names[0]
 
@@ -178,6 +204,7 @@ def _picked(names: list[str]) -> str:
 def look_at(name: str) -> None:
     """Pick the run `name`; for callbacks. Pins are trials of one run, and none is compared with itself."""
     state = st.session_state
+    state.pop("missing", None)
     if "run" in state:
         state["pin"] = []
         state["vs"] = [other for other in state.get("vs", []) if other != name]

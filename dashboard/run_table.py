@@ -7,7 +7,7 @@ from datetime import datetime
 import pyarrow as pa
 import streamlit as st
 
-from dashboard import frame
+from dashboard import frame, status
 from dashboard.elements import table
 from raysys.errors import RaysysError
 from raysys.records import TrialStatus
@@ -15,6 +15,9 @@ from raysys.store.layout import RunLayout
 from raysys.store.manifest import RunState
 from raysys.store.reader import last_change
 from raysys.store.runs import RunSummary, has_driver, summarise
+from raysys.teacher.accounts import Charged
+
+_Line = tuple[RunSummary, Charged]
 
 _LOOK_AGAIN_S = 10
 """The storage is not asked for all its runs more often than this."""
@@ -24,17 +27,18 @@ _SHOWN = (TrialStatus.FINISHED, TrialStatus.STOPPED, TrialStatus.FAILED, TrialSt
 
 def run_table(layouts: Mapping[str, RunLayout], picked: str) -> None:
     """Draw the table."""
-    runs = _summaries(tuple(layout.location for layout in layouts.values()), tuple(layouts.values()))
-    runs = sorted(runs, key=lambda run: bool(run.problem))
+    found = _summaries(tuple(layout.location for layout in layouts.values()), tuple(layouts.values()))
+    found = sorted(found, key=lambda one: bool(one[0].problem))
+    runs = [run for run, _ in found]
     key, names = f"runs-of-{picked}", [run.name for run in runs]
     readable = [None if run.problem else run for run in runs]
     columns = {
         "run": names,
         "state": ["unreadable" if run.problem else run.told_state for run in runs],
-        **{status.value: [run.counts.get(status) for run in runs] for status in _SHOWN},
+        **{state.value: [run.counts.get(state) for run in runs] for state in _SHOWN},
         "front": [run and run.front for run in readable],
         "hypervolume": [run and run.hypervolume for run in readable],
-        "charged": [run and run.charged for run in readable],
+        "charged": [None if run.problem else spent.queries for run, spent in found],
         "changed (UTC)": [run.updated and f"{run.updated:%Y-%m-%d %H:%M}" for run in runs],
     }
     if unreadable := readable.count(None):
@@ -42,6 +46,8 @@ def run_table(layouts: Mapping[str, RunLayout], picked: str) -> None:
     but = f", {unreadable} of which cannot be read" if unreadable else ""
     told = f"{len(runs)} {'runs' if len(runs) > 1 else 'run'}{but}"
     st.caption(f"{told}, as they are now. Pick a row to look at that run.")
+    if least := [run.name for run, spent in found if not (spent.exact or run.problem)]:
+        st.text(f"At least so many queries, as the ledger is large or cannot be read: {', '.join(least)}")
     table(
         pa.table(columns),
         key,
@@ -62,9 +68,10 @@ def _look_at(key: str, names: list[str]) -> None:
 
 
 @st.cache_resource(ttl=_LOOK_AGAIN_S, max_entries=8, show_spinner="Reading the runs")
-def _summaries(locations: tuple[str, ...], _layouts: tuple[RunLayout, ...]) -> list[RunSummary]:
+def _summaries(locations: tuple[str, ...], _layouts: tuple[RunLayout, ...]) -> list[_Line]:
     del locations  # the key
-    return [_now(layout) for layout in _layouts]
+    runs = [(_now(layout), layout) for layout in _layouts]
+    return [(run, status.charged_now(run.state, run.charged, layout)) for run, layout in runs]
 
 
 def _now(layout: RunLayout) -> RunSummary:

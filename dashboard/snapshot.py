@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from threading import Lock
 from typing import Concatenate, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 import pyarrow as pa
 import streamlit as st
@@ -97,16 +98,20 @@ class _Kept:
 
     def __init__(self) -> None:
         self._runs: dict[tuple[str, datetime], Snapshot] = {}
+        # Those that a session still looks at are in memory anyway, also when they are more than MOST_BYTES.
+        self._alive: WeakValueDictionary[tuple[str, datetime], Snapshot] = WeakValueDictionary()
         self._one_reads = Lock()  # two at once would take the memory twice
 
     def read(self, layout: RunLayout, stamp: datetime) -> Snapshot:
         """The run as it was at `stamp`. Raises CorruptRunError, StorageError."""
         key = (layout.location, stamp)
         with self._one_reads:
-            if key not in self._runs:
-                self._runs[key] = read_run(layout)
+            run = self._alive.get(key)
+            if run is None:
+                run = self._alive[key] = read_run(layout)
                 pa.default_memory_pool().release_unused()  # what reading took for a moment
-            run = self._runs[key] = self._runs.pop(key)  # the last used one is the last
+            self._runs.pop(key, None)
+            self._runs[key] = run  # the last used one is the last
             while len(self._runs) > 1 and sum(map(_size, self._runs.values())) > MOST_BYTES:
                 del self._runs[next(iter(self._runs))]
         return run

@@ -45,12 +45,19 @@ def write_atomic(filesystem: FileSystem, path: Path, write: Callable[[Any], obje
 def read_bytes(filesystem: FileSystem, path: Path) -> bytes | None:
     """What the file holds, None where there is none. Raises StorageError when it cannot be read."""
     try:
-        with filesystem.open_input_file(str(path)) as stream:
+        with open_plain(filesystem, path) as stream:
             return bytes(stream.read())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as failure:
         raise StorageError(f"cannot read {path}", *_why(failure)) from failure
+
+
+def open_plain(filesystem: FileSystem, path: Path) -> Any:
+    """A file for reading. Raises OSError, also for what is no plain file: a pipe never answers."""
+    if is_local(filesystem) and not path.is_file() and path.exists():
+        raise PermissionError(f"{path} is not opened: it is no plain file")
+    return filesystem.open_input_file(str(path))
 
 
 def list_folder(filesystem: FileSystem, folder: Path, recursive: bool = False) -> list[FileInfo]:

@@ -1,5 +1,6 @@
 """Files are there whole or not at all, on every kind of filesystem."""
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,9 @@ def test_a_server_that_is_away_is_a_storage_error_whatever_is_asked(s3: S3) -> N
         with pytest.raises(StorageError, match=r"^cannot .* bucket/folder"):
             ask(away, Path("bucket/folder"))
     closed.close()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "file")
+    with pytest.raises(StorageError, match="it is no plain file"):
+        read_bytes(LocalFileSystem(), tmp_path / "file")

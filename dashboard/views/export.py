@@ -113,13 +113,18 @@ def _preview(run: Snapshot, layout: RunLayout, what: What, pick: Pick, kind: Kin
     if what == "ledger" and (size := cached(_ledger_size, run, layout)) > MOST_BYTES:
         st.text(f"The ledger has {size / 1e6:,.0f} MB; it is read when you download it.")
         return
-    rows = cached(_rows, run, layout, what, pick, kind)
-    st.text(f"{rows.num_rows:,} rows, {rows.num_columns} columns")
-    if rows.num_rows:
-        shown = rows.slice(0, _SHOWN)
-        table(shown, "preview", f"The first {shown.num_rows} of {rows.num_rows:,} rows of {what}.")
+    count, shown = cached(_first, run, layout, what, pick, kind)
+    st.text(f"{count:,} rows, {shown.num_columns} columns")
+    if count:
+        table(shown, "preview", f"The first {shown.num_rows} of {count:,} rows of {what}.")
     else:
         st.info("No row is in this part of the run: the file will have its header only.")
+
+
+def _first(run: Snapshot, layout: RunLayout, what: What, pick: Pick, kind: Kind) -> tuple[int, pa.Table]:
+    """How many rows there are, and a copy of the first ones: a slice would keep them all in memory."""
+    rows = _rows(run, layout, what, pick, kind)
+    return rows.num_rows, rows.take(np.arange(min(_SHOWN, rows.num_rows)))
 
 
 def _ledger_size(run: Snapshot, layout: RunLayout) -> int:

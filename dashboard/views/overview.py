@@ -16,7 +16,6 @@ from raysys.store.health import Finding, Severity, faults, life, worst_first
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import RunState
 from raysys.store.reader import Snapshot
-from raysys.teacher.accounts import quick_accounts
 
 _HEIGHT, _NARROWEST = 320, 360
 """Of a chart, in pixels."""
@@ -49,14 +48,16 @@ def _metrics(view: frame.View) -> None:
     manifest = run.manifest
     told = cached(headline, run, view.kind, limits.queries, limits.score, limits.seconds)
     within = "" if limits == frame.Limits() else " within the limits"
-    charged, cap = cached(_charged, run), manifest.caps.get("queries")
-    gained = round(told.gained, 3) + 0.0 if view.kind == "final" and told.gained is not None else None
+    charged = status.charged_now(manifest.state, cached(_charged, run), view.layout)
+    cap = manifest.caps.get("queries")
+    gained = round(told.gained, 4) + 0.0 if view.kind == "final" and told.gained is not None else None
+    change = None if gained is None else f"{gained:+.4f}" if gained else "0.0000"
     with st.grid(min_column_width=170):
         st.metric(f"Front points{within}", told.front)
         st.metric(
             "Hypervolume",
-            f"{told.hypervolume:.3f}",
-            gained if gained is None else f"{gained:+.3f}",
+            f"{told.hypervolume:.4f}",
+            change,
             delta_color="normal" if gained else "off",
             delta_arrow="auto" if gained else "off",
             delta_description=f"over the last {told.recent} trials"
@@ -72,7 +73,7 @@ def _metrics(view: frame.View) -> None:
         )
         st.metric(
             f"Queries charged{f' of {cap:,.0f}' if cap else ''}",
-            f"{charged:,}",
+            str(charged),
             help="Images that the teacher answered, those of all trials and of the evaluation.",
         )
         if manifest.price:
@@ -113,7 +114,7 @@ def _health(view: frame.View) -> None:
 
 def run_faults(run: Snapshot, layout: RunLayout | None) -> list[Finding]:
     """The faults that tables tell, and with a `layout` the ledger in it."""
-    return faults(run, quick_accounts(layout.ledger, layout.filesystem) if layout else None)
+    return faults(run, status.accounts(layout) if layout else None)
 
 
 def _finding(finding: Finding) -> None:

@@ -17,8 +17,13 @@ from raysys.errors import RaysysError, UsageError, nearest
 FIRST_PORT, PORTS = 8501, 20
 """Where a free port is looked for when none is named."""
 
-_MEMORY = {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-"""Each script of a page runs in a thread of its own: what it took goes back when it ends (glibc)."""
+_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
+"""Each script of a page runs in a thread of its own: what it took goes back when it ends. Without a fixed
+threshold, glibc would soon take large arrays from its heap, which then stays as large as it ever was."""
 
 LEAST_TOKEN = 16
 """Characters of a token that nobody guesses."""

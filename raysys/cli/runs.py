@@ -26,9 +26,18 @@ def ls(
     storage: Storage = "runs", json: Annotated[bool, typer.Option("--json", help="print JSON")] = False
 ) -> None:
     """List the runs in a storage, newest first."""
+    from raysys.store.layout import RunLayout
     from raysys.store.runs import discover
+    from raysys.teacher.accounts import Charged, charged, quick_accounts
 
     found = discover(storage)
+    spent = []
+    for run in found:
+        if run.state is None or run.state.settled:
+            spent.append(Charged(run.charged))
+        else:
+            layout = RunLayout.open(run.path)
+            spent.append(charged(run.charged, quick_accounts(layout.ledger, layout.filesystem)))
     if json:
         rows = [
             {
@@ -41,11 +50,11 @@ def ls(
                 "created": run.created,
                 "updated": run.updated and run.updated.isoformat(),
                 "trials": dict(run.counts),
-                "queries": {"charged": run.charged},
+                "queries": {"charged": queries.queries, "exact": queries.exact},
                 "front": run.front,
                 "hypervolume": run.hypervolume,
             }
-            for run in found
+            for run, queries in zip(found, spent, strict=True)
         ]
         output.print_json({"runs": rows})
         return
@@ -60,12 +69,12 @@ def ls(
                 run.problem or run.told_state,
                 run.space,
                 _short_counts(run.counts),
-                f"{run.charged:,}",
+                str(queries),
                 run.front,
                 f"{run.hypervolume:.3f}",
                 run.updated and f"{run.updated:%Y-%m-%d %H:%M}",
             )
-            for run in found
+            for run, queries in zip(found, spent, strict=True)
         ],
     )
 
@@ -100,22 +109,20 @@ def _show(layout: "RunLayout", snapshot: "Snapshot", driver: "Driver | None", js
     from raysys.store.health import health
     from raysys.store.manifest import RunState
     from raysys.store.points import front_json, run_front
-    from raysys.teacher.accounts import quick_accounts
+    from raysys.teacher.accounts import charged, quick_accounts
 
     manifest = snapshot.manifest
     front = front_json(snapshot, run_front(snapshot))
     accounts = quick_accounts(layout.ledger, layout.filesystem)
     findings = health(snapshot, driver, accounts)
-    known = accounts if isinstance(accounts, dict) else {}
-    # Reports are behind the ledger while trials work, and after a kill.
-    charged = max(snapshot.charged, sum(account.charged for account in known.values()))
+    spent = charged(snapshot.charged, {} if manifest.state.settled else accounts)
     if json:
         messages = {
             "failures": snapshot.failures(),
             "notes": snapshot.notes(),
             "health": [asdict(one) for one in findings],
         }
-        queries = {"charged": charged, "executed": manifest.executed}
+        queries = {"charged": spent.queries, "exact": spent.exact, "executed": manifest.executed}
         state = {"state": manifest.state, "trials": snapshot.counts(), "queries": queries}
         works = driver and {**driver.model_dump(mode="json", exclude={"token"}), "alive": driver.alive}
         output.print_json({**front, **state, **messages, "driver": works, "skipped_parts": snapshot.skipped})
@@ -125,7 +132,7 @@ def _show(layout: "RunLayout", snapshot: "Snapshot", driver: "Driver | None", js
         ("run", f"{snapshot.path}  ({manifest.state})"),
         ("space", f"{manifest.space.get('name', '')}, {method}, {manifest.response} responses"),
         ("trials", _short_counts(snapshot.counts()) + f" of {manifest.trials}"),
-        ("queries", f"{charged:,} charged" + (f", the cap is {caps}" if caps else "")),
+        ("queries", f"{spent} charged" + (f", the cap is {caps}" if caps else "")),
         ("front", f"{len(front['points'])} points, hypervolume {front['hypervolume']:.3f}"),
         ("updated", f"{snapshot.updated:%Y-%m-%d %H:%M:%S} UTC"),
     ]
@@ -134,7 +141,7 @@ def _show(layout: "RunLayout", snapshot: "Snapshot", driver: "Driver | None", js
     if manifest.price:
         rows.append(("cost", f"{manifest.cost:,.2f} USD, at {manifest.price:g} USD for each image sent"))
     if snapshot.skipped:
-        rows.append(("skipped", f"{snapshot.skipped} damaged part(s)"))
+        rows.append(("lost", "rows of the tables, see below"))
     output.table(("", ""), rows)
     print_front(front)
     if all(one.severity == "note" for one in findings):

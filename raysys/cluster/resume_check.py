@@ -24,7 +24,7 @@ from raysys.store.layout import RunLayout
 from raysys.store.manifest import Manifest, RunState, newest_manifest
 from raysys.store.reader import read_run
 from raysys.store.warm_start import read_earlier
-from raysys.teacher.journal import read_ledger
+from raysys.teacher.journal import read_ledger, refuse_copy
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ def _examine(layout: RunLayout, machine: Machine, wish: Wish) -> Resumable:
     snapshot = read_run(layout)
     records = sorted(snapshot.records(), key=lambda record: record.uid)
     positions, damaged = lost.saved_positions(layout, records)
+    refuse_copy(layout.ledger, layout.filesystem)
     ledger = read_ledger(layout.ledger, layout.filesystem)  # last: `check_ledger` says why
     same.check_kind(layout, manifest, records)
     space = same.same_space(layout, manifest, wish.space, wish.trust_program)

@@ -25,7 +25,6 @@ def curves_figure(
     y: str,
     groups: Groups = (),
     window: int = 1,
-    with_bands: bool = True,
     template: str | None = None,
 ) -> go.Figure:
     """Bands (10-90 %, 25-75 %) and median of all trials' `y` over `x`, and the curves of `groups`.
@@ -36,8 +35,7 @@ def curves_figure(
     figure = empty_figure(template)
     share = y in TESTED or y == GAP
     digits = ".2%" if share else ".4g"
-    if with_bands:
-        _add_bands(figure, bands(snapshot, x, y), digits)
+    _add_bands(figure, bands(snapshot, x, y), digits)
     for number, (name, uids) in enumerate(groups):
         curves = read_curves(snapshot, x, y, uids)
         if curves.uids:
@@ -55,14 +53,12 @@ def curves_figure(
     return figure
 
 
-def curves_alt(snapshot: Snapshot, x: str, y: str, groups: Groups = (), with_bands: bool = True) -> str:
+def curves_alt(snapshot: Snapshot, x: str, y: str, groups: Groups = ()) -> str:
     """What the figure shows, in words."""
     lines = [
         f"{len(uids)} {'trial' if len(uids) == 1 else 'trials'} ({name})" for name, uids in groups if uids
     ]
     told = f"; lines of {', '.join(lines)}" if lines else ""
-    if not with_bands:
-        return f"{words(y).capitalize()} over {x}{told}."
     spread = bands(snapshot, x, y)
     if not spread.trials:
         return f"{words(y).capitalize()} over {x}: no trial has reported it."

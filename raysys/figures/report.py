@@ -4,21 +4,20 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
-from raysys.figures import page
+from raysys.figures import page, queries
 from raysys.figures.budget import budget_alt, budget_figure
 from raysys.figures.comparison import Comparison, compare_runs
 from raysys.figures.front import front_alt, front_figure
-from raysys.figures.looks import BLUE, text
+from raysys.figures.looks import text
 from raysys.figures.methods import front_command, methods_text
 from raysys.fronts.attainment import best_within
 from raysys.fronts.objectives import SECONDS, TESTED
-from raysys.records import TrialStatus
 from raysys.store.budgets import budgets, curves
+from raysys.store.health import damage
 from raysys.store.manifest import RunState
-from raysys.store.points import floats, front_json, run_front, varying_parameters
+from raysys.store.points import front_json, run_front, varying_parameters
 from raysys.store.reader import Snapshot
+from raysys.store.spending import spending
 
 TEMPLATE = "plotly_white"
 
@@ -55,8 +54,8 @@ def _head(run: Snapshot) -> str:
         ),
         page.WITHOUT_SCRIPTS,
     ]
-    if run.skipped:
-        lines.append(page.tag("p", f"{run.skipped} damaged files are left out.", "note"))
+    if damaged := damage(run):
+        lines.append(page.tag("p", damaged, "note"))
     return "\n".join(lines)
 
 
@@ -154,35 +153,16 @@ def _points(
 
 
 def _spend(run: Snapshot) -> str:
-    """Where the queries went, by the state of the trials that asked them."""
-    status, queries = run.trials["status"].to_numpy(), floats(run.trials, "queries")
-    rows: list[tuple[str, int | None, int]] = []
-    for one in TrialStatus:
-        if (of := status == one.value).any():
-            rows.append((one.value, int(of.sum()), int(queries[of].sum())))
-    rest = run.charged - sum(spent for _, _, spent in rows)
-    rows.append(("evaluation, and not reported yet", None, rest))
-    figure = go.Figure(layout={"template": TEMPLATE})
-    figure.add_bar(
-        y=[name for name, _, _ in rows],
-        x=[spent for _, _, spent in rows],
-        orientation="h",
-        marker={"color": BLUE},
-        text=[f"{spent:,}" for _, _, spent in rows],
-        textposition="outside",
-        cliponaxis=False,
-    )
-    figure.update_layout(
-        xaxis={"title": "queries charged (images)", "tickformat": ","},
-        yaxis={"autorange": "reversed", "automargin": True},
-        margin={"l": 20, "r": 80, "t": 20, "b": 60},
-        height=120 + 45 * len(rows),
-    )
-    alt = f"Queries by the state of the trials that asked them, {run.charged:,} in all."
+    """Where the queries went, as the tables know it."""
+    spent = spending(run)
+    alt = queries.spending_alt(spent)
+    rows = [(row["use"], row["trials"], row["charged"], f"{row['share']:.1%}") for row in spent.to_pylist()]
     return page.section(
         "Queries",
-        page.chart("spend-chart", figure, alt),
-        page.table(alt, ("state", "trials", "queries"), rows),
+        page.chart("spend-chart", queries.spending_figure(spent, TEMPLATE), alt) if rows else "",
+        page.table(
+            f"Queries charged by use, {run.charged:,} in all", ("use", "trials", "queries", "share"), rows
+        ),
     )
 
 

@@ -7,7 +7,6 @@ from itertools import accumulate
 from typing import Any
 
 from raysys.records import EVALUATION, Account, TrialStatus
-from raysys.store.manifest import RunState
 from raysys.store.reader import Snapshot
 
 
@@ -213,7 +212,7 @@ def _total(snapshot: Snapshot, charged: int, executed: int) -> list[str]:
     found = []
     manifest = snapshot.manifest
     cap = manifest.caps.get("queries")
-    if manifest.state in (RunState.FINISHED, RunState.CAPPED) and manifest.charged != charged:
+    if manifest.state.settled and manifest.charged != charged:
         found.append(f"run.json says {manifest.charged} queries in total, the ledger {charged}")
     elif manifest.charged > charged:
         found.append(f"run.json says {manifest.charged} queries or more in total, the ledger {charged}")

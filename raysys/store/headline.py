@@ -1,5 +1,6 @@
 """The few numbers that say how a run goes: what it found, what that cost, and how long it still takes."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +55,11 @@ def headline(
 
 @dataclass(frozen=True)
 class Pace:
-    """`trials` still to come (a running one is half done), `seconds` of work each, `at_once` so many."""
+    """Trials still `open`, or so many as a cap lets end; `trials` of work in them (a running one is half
+    done), `seconds` of work each, `at_once` so many.
+    """
 
+    open: int
     trials: float
     seconds: float
     at_once: int
@@ -75,9 +79,14 @@ def pace(snapshot: Snapshot) -> Pace | None:
     running = snapshot.counts()[TrialStatus.RUNNING]
     if not ended.num_rows or not running:
         return None
-    left, seconds = snapshot.manifest.trials - ended.num_rows - 0.5 * running, floats(ended, "seconds")
+    still, seconds = snapshot.manifest.trials - ended.num_rows, floats(ended, "seconds")
+    left = still - 0.5 * running
     seconds = seconds[np.isfinite(seconds)]
     queries, cap = float(np.mean(floats(ended, "queries"))), snapshot.manifest.caps.get("queries")
     if cap is not None and queries:
         left = min(left, (cap - snapshot.charged) / queries)
-    return Pace(left, float(seconds.mean()), running) if left > 0 and seconds.any() else None
+    return (
+        Pace(min(still, math.ceil(left + 0.5 * running)), left, float(seconds.mean()), running)
+        if left > 0 and seconds.any()
+        else None
+    )

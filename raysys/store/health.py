@@ -133,17 +133,28 @@ def faults(snapshot: Snapshot, accounts: Accounts) -> list[Finding]:
     return [replace(one, seen=_clipped(one.seen)) for one in found]
 
 
+def damage(snapshot: Snapshot) -> str:
+    """What of the tables cannot be read, in a sentence; empty where nothing is wrong."""
+    names = ["/".join(path.split("/")[-2:]) for path in snapshot.damaged]
+    if names:
+        files = f"{len(names)} files" if len(names) > 1 else "1 file"
+        found = f"{files} of the tables cannot be read and are left out: {_few(names)}."
+    else:
+        found = "Files of the tables are missing." if snapshot.skipped else ""
+    if found and not snapshot.skipped:
+        return f"{found} No row is lost with them."
+    return found and f"{found} Rows are lost: trials may be missing, or look as if they had not ended."
+
+
 def _damage(snapshot: Snapshot) -> Iterator[Finding]:
-    names = ", ".join(path.rpartition("/")[2] for path in snapshot.damaged[:_MOST_NAMED])
-    files = f"{len(snapshot.damaged)} files cannot be read ({names})" if names else "files are missing"
     if snapshot.skipped:
         yield Finding(
-            "fault", f"Rows of {snapshot.skipped} parts of the tables are lost: {files}.",
+            "fault", damage(snapshot),
             "A resume makes again what it can from the ledger's answers, which costs nothing:",
             f"raysys tune --resume {_quoted(snapshot)}",
         )  # fmt: skip
-    elif names:
-        yield Finding("warning", f"{files}; no row is lost with them.", "Look at the disk that they lie on.")
+    elif snapshot.damaged:
+        yield Finding("warning", damage(snapshot), "Look at the disk that they lie on.")
 
 
 def _ledger(snapshot: Snapshot, accounts: Accounts) -> Iterator[Finding]:

@@ -61,6 +61,11 @@ class RunState(StrEnum):
     CAPPED = "capped"
     FAILED = "failed"
 
+    @property
+    def settled(self) -> bool:
+        """True where the manifest holds all that was charged; else only the ledger knows."""
+        return self in (RunState.FINISHED, RunState.CAPPED)
+
 
 class _Space(BaseModel):
     """What readers of a manifest use of its space."""

@@ -84,9 +84,9 @@ def model_card(snapshot: Snapshot, record: TrialRecord, task: Task) -> str:
     )
     rows = "\n".join(f"| {name} | {value} |" for name, value in _rows(snapshot, record, task).items())
     return _TEXT.format(
-        uid=record.uid,
+        uid=_plain(record.uid),
         run=_plain(snapshot.name),
-        raysys=manifest.raysys,
+        raysys=_plain(manifest.raysys),
         rows=rows,
         snippet=snippet,
         **known,
@@ -108,7 +108,7 @@ def _rows(snapshot: Snapshot, record: TrialRecord, task: Task) -> dict[str, str]
     digest = manifest.dataset.get("sha256")
     rows |= {
         "held-out images of": _code(task.dataset) + (f", sha256 {_code(digest)}" if digest else ""),
-        "method": f"{_code(config.method)}, {config.response} responses",
+        "method": f"{_code(config.method)}, {_plain(config.response)} responses",
         "query budget": _number(config.options.get("query_budget")),
         "queries charged": f"{record.queries:,}",
         "seed": str(config.seed),
@@ -120,7 +120,7 @@ def _rows(snapshot: Snapshot, record: TrialRecord, task: Task) -> dict[str, str]
     return rows | {
         "weights' sha256": _code(record.weights_sha256),
         "code's sha256": _code(manifest.code),
-        "run begun": manifest.created,
+        "run begun": _plain(manifest.created),
     }
 
 

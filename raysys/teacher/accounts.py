@@ -1,5 +1,7 @@
 """The ledger's accounts for who waits for an answer: only of a ledger that is read in a moment."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyarrow.fs import FileSystem
@@ -19,3 +21,24 @@ def quick_accounts(folder: Path, filesystem: FileSystem) -> dict[str, Account] |
         return None if ledger_size(folder, filesystem) > MOST_BYTES else read_accounts(folder, filesystem)
     except RaysysError as failure:
         return failure
+
+
+@dataclass(frozen=True)
+class Charged:
+    """Queries charged to a run (images); at least so many where its ledger is not known."""
+
+    queries: int
+    exact: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.queries:,}" if self.exact else f"at least {self.queries:,}"
+
+
+def charged(told: int, accounts: Mapping[str, Account] | RaysysError | None) -> Charged:
+    """What was charged to a run whose tables told of `told` queries, by its ledger's `quick_accounts`.
+
+    Reports are behind the ledger while trials work, and after a kill.
+    """
+    if accounts is None or isinstance(accounts, RaysysError):
+        return Charged(told, exact=False)
+    return Charged(max(told, sum(account.charged for account in accounts.values())))

@@ -102,8 +102,7 @@ def answers(table: pa.Table) -> Answers:
     return Answers(
         seconds=waited.to_numpy() / 1e6,
         unanswered=table.filter(pc.is_null(table["answered_at"])),
-        # A power cut may have lost the line that says that a request was sent.
-        again=int(np.maximum(got["sent"].to_numpy() - got["charged"].to_numpy(), 0).sum()),
+        again=pc.sum(got["sent"], min_count=0).as_py() - pc.sum(got["charged"], min_count=0).as_py(),
     )
 
 

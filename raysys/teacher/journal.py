@@ -13,10 +13,12 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 from pyarrow.fs import FileSystem, FileType, LocalFileSystem
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from raysys.errors import CorruptRunError
 from raysys.files import file_info
@@ -28,6 +30,36 @@ from raysys.teacher.segment_log import SegmentLog, in_segments, segment_lines
 
 Event = dict[str, Any]
 """What one line says; `time` (seconds since 1970) is when."""
+
+_MOST = 2**40
+_Count = Annotated[int, Field(ge=0, lt=_MOST)]
+
+
+class _Charged(TypedDict):
+    uid: str
+    sequence: _Count
+    digest: str
+    images: _Count
+    labels: str
+    probabilities: NotRequired[str]
+
+
+class _Line(TypedDict, total=False):
+    """What the lines that this raysys knows hold, each some of it."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
+
+    time: Annotated[FiniteFloat, Field(ge=0, lt=1e11)]
+    open: str
+    close: str
+    budget: _Count
+    epoch: _Count
+    sent: list[tuple[str, _Count, Annotated[int, Field(gt=-_MOST, lt=_MOST)]]]
+    charges: list[_Charged]
+    counted: _Count
+
+
+_LINE = TypeAdapter(_Line)
 
 _LEFT_OUT = Response(np.empty(0, np.int64))
 
@@ -89,19 +121,32 @@ class Journal:
 def open_journal(folder: Path, filesystem: FileSystem | None = None) -> Journal:
     """The journal of a run whose ledger is in `folder`, for the one writer.
 
-    Raises StorageError, and CorruptRunError in a copy that was moved between a folder and an object store: a
-    new journal would begin an empty ledger beside the one that is there.
+    Raises StorageError, CorruptRunError as `refuse_copy` does.
     """
+    refuse_copy(folder, filesystem)
     if filesystem is None or isinstance(filesystem, LocalFileSystem):
-        if in_segments(LocalFileSystem(), folder):
-            raise _copied(folder, "on an object store")
         return Journal(LocalLog(folder))
-    if _in_file(filesystem, folder):
-        raise _copied(folder, "in a folder")
     try:
         return Journal(SegmentLog(filesystem, folder))
     except OSError as error:
         raise storage_error(str(folder), error) from error
+
+
+def refuse_copy(folder: Path, filesystem: FileSystem | None = None) -> None:
+    """Raise CorruptRunError for a ledger that was copied between a folder and an object store; StorageError.
+
+    A new journal would begin an empty ledger beside the one that is there.
+    """
+    if filesystem is None or isinstance(filesystem, LocalFileSystem):
+        where = "on an object store" if in_segments(LocalFileSystem(), folder) else ""
+    else:
+        where = "in a folder" if _in_file(filesystem, folder) else ""
+    if where:
+        raise CorruptRunError(
+            f"the ledger in {folder} was kept {where}",
+            "this is a copy, which can be looked at only: two runs would pay for the same queries",
+            "resume the run where it was",
+        )
 
 
 def read_ledger(folder: Path, filesystem: FileSystem | None = None) -> Ledger:
@@ -165,14 +210,6 @@ def _in_file(filesystem: FileSystem, folder: Path) -> bool:
     return there and not in_segments(filesystem, folder)
 
 
-def _copied(folder: Path, where: str) -> CorruptRunError:
-    return CorruptRunError(
-        f"the ledger in {folder} was kept {where}",
-        "this is a copy, which can be looked at only: two runs would pay for the same queries",
-        "resume the run where it was",
-    )
-
-
 def _events(lines: Iterable[bytes], name: str) -> Iterator[tuple[Event, bytes]]:
     """Each good event with its line; without a torn last one. Raises CorruptRunError if one is damaged."""
     end = 0
@@ -203,7 +240,8 @@ def _unknown(event: Event) -> CorruptRunError:
 def _damaged(name: str, byte: int) -> CorruptRunError:
     return CorruptRunError(
         f"the ledger is damaged: {name}, byte {byte}",
-        "a whole record does not match its checksum; what it and later ones charged cannot be trusted",
+        "a whole record does not match its checksum, or is none; what it and later ones charged cannot be"
+        " trusted",
         "restore the file from a backup",
     )
 
@@ -218,7 +256,10 @@ def _decode(line: bytes) -> Event | None:
     body = rest[:-1]
     if checksum != b"%08x" % zlib.crc32(body):
         return None
-    event: Event = json.loads(body.decode())
+    try:
+        event: Event = _LINE.validate_json(body)  # type: ignore[assignment]
+    except ValidationError:
+        return None
     return event
 
 
@@ -240,11 +281,18 @@ def _charge(event: Event, answers: bool) -> Charge:
     key = RequestKey(event["uid"], event["sequence"], event["digest"], event["images"])
     if not answers:
         return Charge(key, _LEFT_OUT)
-    labels = np.frombuffer(base64.b64decode(event["labels"]), np.uint16).astype(np.int64)
     probabilities = None
-    if "probabilities" in event:
-        flat = np.frombuffer(base64.b64decode(event["probabilities"]), np.float32)
-        probabilities = flat.reshape(len(labels), -1)
+    try:
+        labels = np.frombuffer(base64.b64decode(event["labels"]), np.uint16).astype(np.int64)
+        if "probabilities" in event:
+            flat = np.frombuffer(base64.b64decode(event["probabilities"]), np.float32)
+            probabilities = flat.reshape(len(labels), -1)
+    except ValueError as error:
+        raise CorruptRunError(
+            f"the ledger is damaged: the answer to request {key.uid}/{key.sequence} is none",
+            str(error),
+            "restore the file from a backup",
+        ) from None
     return Charge(key, Response(labels, probabilities))
 
 

@@ -12,6 +12,7 @@ from typing import BinaryIO, Protocol
 from pyarrow.fs import FileSystem, LocalFileSystem
 
 from raysys.errors import StorageError
+from raysys.files import open_plain
 
 FILE = "journal.jsonl"
 _BUFFER = 1 << 20
@@ -102,7 +103,7 @@ class LocalLog:
 def file_lines(path: Path, filesystem: FileSystem) -> Iterator[bytes]:
     """The lines of a journal in one file. Raises StorageError when it cannot be read."""
     try:
-        with io.BufferedReader(filesystem.open_input_file(str(path)), _BUFFER) as file:
+        with io.BufferedReader(open_plain(filesystem, path), _BUFFER) as file:
             for line in file:
                 yield line
                 if not line.endswith(b"\n"):

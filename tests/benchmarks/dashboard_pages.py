@@ -33,6 +33,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.testing.v1 import AppTest
 from websockets.sync.client import connect
 
+from dashboard.server import settle
 from raysys.fronts.attainment import attained
 from raysys.store.layout import RunLayout
 from raysys.store.points import run_front, run_history
@@ -103,7 +104,8 @@ def _timed(step: Callable[[], object]) -> tuple[float, float]:
 
 
 def _pages(storage: Path, run: str, pages: list[str], reruns: int) -> None:
-    """Each page as a script, without a browser: the first time, and again."""
+    """Each page as a script, without a browser: the first time, and again; as the server that is up."""
+    settle()
     sys.argv = [str(APP), str(storage)]
     app = AppTest.from_file(str(APP), default_timeout=300)
     app.query_params["run"] = run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from dashboard_app import open_page, texts
-from edge_runs import RUNS, book, build
+from edge_runs import book, build
 from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.testing.v1 import AppTest
 
@@ -152,8 +152,8 @@ def test_methods_and_whom_to_cite(many, tmp_path, monkeypatch):
     assert "Optuna" in texts(app)
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_every_run_can_be_exported(name, tmp_path, files, monkeypatch):
+@pytest.mark.parametrize("name", ["none", "failed-only", "Prüfung 数字 $5$"])
+def test_a_run_with_little_in_it_can_be_exported(name, tmp_path, files, monkeypatch):
     build(tmp_path, name)
     app = open_page(monkeypatch, tmp_path, "export")
     for what in ("front", "ledger"):

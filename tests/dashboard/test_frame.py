@@ -1,7 +1,9 @@
 """What the sidebar says, and what becomes of it when another run is picked."""
 
+import shutil
+
 import pytest
-from dashboard_app import open_page
+from dashboard_app import open_page, texts
 from edge_runs import RUNS, build, write_run
 
 from raysys.fronts.objectives import SECONDS
@@ -85,3 +87,32 @@ def test_a_run_that_cannot_be_read_is_named_in_the_sidebar(storage, monkeypatch)
     app = open_page(monkeypatch, storage, run="three")
     assert app.sidebar.text[0].value == "Cannot be read: broken"
     assert not app.error
+
+
+def test_what_the_address_names_and_is_not_there_is_told_until_a_run_is_picked(storage, monkeypatch):
+    app = open_page(monkeypatch, storage, run="nope", vs="gone")
+    shown = app.selectbox(key="run").value
+    assert (
+        f"There is no run nope in this storage. There is no run gone in this storage. {shown} is shown."
+        in texts(app)
+    )
+    app.run()
+    assert "no run nope" in texts(app)
+    app.selectbox(key="run").select("three").run()
+    assert "no run nope" not in texts(app)
+
+
+def test_a_pin_that_is_no_trial_is_told(storage, monkeypatch):
+    app = open_page(monkeypatch, storage, run="three", pin="u99999")
+    assert "three has no trial u99999, which was pinned." in texts(app)
+
+
+def test_runs_that_are_deleted_while_they_are_looked_at_are_told(storage, monkeypatch):
+    app = open_page(monkeypatch, storage, run="three", vs="many")
+    assert "gone" not in texts(app)
+    shutil.rmtree(storage / "three")
+    shutil.rmtree(storage / "many")
+    app.run()
+    assert not app.exception
+    assert app.selectbox(key="run").value in ("three objectives", "no labels")
+    assert "The run three is gone" in texts(app) and "The run many is gone" in texts(app)

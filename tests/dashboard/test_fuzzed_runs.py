@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dashboard_app import PAGES, open_page, texts
+from dashboard_app import APP, PAGES, open_page, texts
 from edge_runs import book, build
 
 from raysys.store.layout import RunLayout
@@ -25,6 +26,9 @@ LONG = "x" * 10_000_000
 """A name of 10 MB."""
 
 FURTHER = tuple(page for page in PAGES if page != "overview")
+
+Open = Callable[[str, tuple[str, ...]], dict[str, str]]
+"""What pages say of a run."""
 
 
 def part(layout: RunLayout, content: bytes, folder: str = "trials") -> None:
@@ -156,9 +160,17 @@ def wide(layout: RunLayout) -> None:
     table(layout, change)
 
 
-def looped(layout: RunLayout) -> None:
-    (layout.root / "samples").symlink_to("samples")
-    (layout.root / "students").symlink_to("..")
+def together(*damages: Callable[[RunLayout], None]) -> Callable[[RunLayout], None]:
+    def damage(layout: RunLayout) -> None:
+        for one in damages:
+            one(layout)
+
+    return damage
+
+
+def record(body: bytes) -> bytes:
+    """A line of a journal; its checksum is right."""
+    return b"%08x %b\n" % (zlib.crc32(body), body)
 
 
 MANIFESTS: dict[str, Callable[[RunLayout], None]] = {
@@ -198,6 +210,7 @@ MANIFESTS: dict[str, Callable[[RunLayout], None]] = {
     "reference beyond all": manifest(reference={"accuracy": 2.0, "queries": 0}),
     "created some day": manifest(created="some day"),
     "run.json outside": outside("run.json"),
+    "run.json is a pipe": together(text("run.json.previous", ""), pipe("run.json")),
 }
 """What makes a run unreadable."""
 
@@ -245,51 +258,67 @@ TABLES: dict[str, Callable[[RunLayout], None]] = {
 
 SHOWN: dict[str, Callable[[RunLayout], None]] = {
     "one uid for all": column("uid", "u00000"),
-    "uids that climb": column("uid", ["../../..", "/etc/passwd", "u00002"]),
-    "uids of another language": column("uid", ["数字 $5$", "<script>alert(1)</script>", "a\nb"]),
+    "uids that nobody chose": column(
+        "uid", ["../../../etc/passwd", "数字 $5$ <script>alert(1)</script>", "a\nb"]
+    ),
     "no number is finite": column("val_accuracy", [float("nan"), float("inf"), float("-inf")]),
-    "accuracy of millions": column("val_accuracy", [1e300, -1e300, 5.0]),
-    "time runs backwards": column("seconds", [-1e18, 1e300, float("nan")]),
-    "seeds without end": column("seed", [2**63 - 1, -(2**63), 0]),
+    "numbers without sense": together(
+        column("val_accuracy", [1e300, -1e300, 5.0]),
+        column("seconds", [-1e18, 1e300, float("nan")]),
+        column("seed", [2**63 - 1, -(2**63), 0]),
+        column("more", [[1, 2]]),
+        times(2**33),
+    ),
     "reports of no trial": column("uid", "u99999", "reports"),
-    "nothing was reached": column("val_accuracy", None, "reports"),
-    "other columns": column("more", [[1, 2]]),
-    "no queries": column("queries", 0),
-    "far future": times(2**33),
-    "before the epoch": times(-(2**31)),
-    "many trials planned": manifest(trials=10**15, charged=10**18),
-    "created long ago": manifest(created="0001-01-01T00:00:00+00:00"),
-    "driver is garbage": text("driver.json", '{"host": 1'),
-    "driver is deep": text("driver.json", "[" * 200_000),
-    "looped": looped,
+    "nothing was reached": together(column("val_accuracy", None, "reports"), times(-(2**31))),
+    "no queries": together(
+        column("queries", 0), manifest(trials=10**15, charged=10**18, created="0001-01-01T00:00:00+00:00")
+    ),
 }
-"""What is odd, yet shown."""
+"""What is odd, yet shown on all pages."""
+
+PICTURE, PAIRS, JOURNAL = "samples/u00001/00001.png", "students/u00001/pairs.parquet", "ledger/journal.jsonl"
 
 FILES: dict[str, Callable[[RunLayout], None]] = {
-    "part outside": outside("trials/part"),
+    "trials outside": outside("trials/part"),
+    "trials are a pipe": pipe("trials/part"),
     "reports outside": outside("reports"),
-    "ledger outside": outside("ledger"),
-    "journal outside": outside("ledger/journal.jsonl"),
-    "samples outside": outside("samples"),
-    "students outside": outside("students/u00001"),
     "driver outside": outside("driver.json"),
-    "part is a pipe": pipe("trials/part"),
-    "journal is a pipe": pipe("ledger/journal.jsonl"),
     "driver is a pipe": pipe("driver.json"),
-    "picture is a pipe": pipe("samples/u00001/00001.png"),
-    "ledger is garbage": text("ledger/journal.jsonl", b"\0garbage\n" * 5),
-    "ledger of another version": text(
-        "ledger/journal.jsonl", b"%08x %b\n" % (zlib.crc32(b'{"new": 1}'), b'{"new": 1}')
+    "driver is garbage": text("driver.json", '{"host": 1'),
+    "driver is deep": text("driver.json", "[" * 200_000),
+    "ledger outside": outside("ledger"),
+    "ledger's journal outside": outside(JOURNAL),
+    "ledger is a pipe": pipe(JOURNAL),
+    "ledger is garbage": text(JOURNAL, b"\0garbage\n" * 5),
+    "ledger of another version": text(JOURNAL, record(b'{"time": 1, "new": 1}')),
+    "ledger is no object": text(JOURNAL, record(b"[[1]]")),
+    "ledger of other types": text(
+        JOURNAL, record(b'{"time": 1, "open": "u00001", "budget": [], "epoch": 0}')
     ),
-    "ledger is no object": text("ledger/journal.jsonl", b"%08x %b\n" % (zlib.crc32(b"[[1]]"), b"[[1]]")),
-    "ledger is empty": text("ledger/journal.jsonl", b""),
-    "ledger is a folder": text("ledger/journal.jsonl/note", b""),
-    "picture bomb": text("samples/u00001/00001.png", bomb()),
-    "picture is garbage": text("samples/u00001/00001.png", b"\x89PNG garbage"),
-    "picture is empty": text("samples/u00001/00001.png", b""),
-    "pairs are garbage": text("students/u00001/pairs.parquet", b"PAR1garbagePAR1"),
+    "ledger is empty": text(JOURNAL, b""),
+    "ledger is a folder": text(f"{JOURNAL}/note", b""),
+    "samples outside": outside("samples"),
+    "samples in circles": lambda layout: (layout.root / "samples").symlink_to("samples"),
+    "samples are a pipe": pipe(PICTURE),
+    "samples are a bomb": text(PICTURE, bomb()),
+    "samples are garbage": text(PICTURE, b"\x89PNG garbage"),
+    "samples are empty": text(PICTURE, b""),
+    "students outside": outside("students/u00001"),
+    "students in circles": lambda layout: (layout.root / "students").symlink_to(".."),
+    "students are garbage": text(PAIRS, b"PAR1garbagePAR1"),
 }
 """Further files of a run."""
+
+READERS = {
+    "trials": ("tradeoff", "trials"),
+    "reports": ("budget", "convergence", "curves"),
+    "driver": (),
+    "ledger": ("convergence", "export", "queries", "trial"),
+    "samples": ("images", "trial"),
+    "students": ("export", "images", "trial"),
+}
+"""By the first word of a file's damage, the pages that read it, beside the overview."""
 
 
 @contextmanager
@@ -307,59 +336,73 @@ def unread(folder: Path) -> Iterator[None]:
         os.close(watch)
 
 
-def damaged(folder: Path, name: str, damage: Callable[[RunLayout], None]) -> Path:
-    """A storage with a damaged run of this name, and the good run `three`."""
+@contextmanager
+def opened(folder: Path, damages: dict[str, Callable[[RunLayout], None]]) -> Iterator[Open]:
+    """One session over a storage with the damaged runs; in the end, it shows the good run `three`."""
     (folder / "outside").mkdir()
     (folder / "outside" / "note").touch()
-    layout = build(folder / "storage", "three")
-    book(layout)
-    layout.root.rename(folder / "storage" / name)
-    damage(RunLayout(folder / "storage" / name))
+    for name, damage in damages.items():
+        layout = build(folder / "storage", "three")
+        book(layout)
+        layout.root.rename(folder / "storage" / name)
+        damage(RunLayout(folder / "storage" / name))
     build(folder / "storage", "three")
-    return folder / "storage"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        app = open_page(monkeypatch, folder / "storage", run="three")
+
+        def look(name: str, pages: tuple[str, ...]) -> dict[str, str]:
+            told = {}
+            monkeypatch.setattr(sys, "argv", [str(APP), str(folder / "storage")])
+            with unread(folder / "outside"):
+                for page in ("overview", *pages):
+                    app.switch_page(f"views/{page}.py")
+                    app.selectbox(key="run").select(name).run()
+                    assert [one.value for one in app.exception] == [], page
+                    assert app.selectbox(key="run").value == name
+                    told[page] = texts(app)
+                    assert "Traceback" not in told[page]
+                    assert len(told[page]) < 100_000
+            return told
+
+        yield look
+        assert "This run cannot be read." not in look("three", ())["overview"]
 
 
-def look(monkeypatch: pytest.MonkeyPatch, storage: Path, name: str, pages: tuple[str, ...]) -> dict[str, str]:
-    """What each page says of a run; afterwards a good run is looked at."""
-    with unread(storage.parent / "outside"):
-        app = open_page(monkeypatch, storage, run=name)
-        told = {}
-        for page in ("overview", *pages):
-            if page != "overview":
-                app.switch_page(f"views/{page}.py").run()
-            assert [one.value for one in app.exception] == [], page
-            assert app.selectbox(key="run").value == name
-            told[page] = texts(app)
-            assert "Traceback" not in told[page]
-            assert len(told[page]) < 100_000
-    app.selectbox(key="run").select("three").run()
-    assert not app.exception
-    assert "This run cannot be read." not in texts(app)
-    return told
+def session(damages: dict[str, Callable[[RunLayout], None]]) -> Any:
+    @pytest.fixture(scope="module")
+    def look(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
+        with opened(tmp_path_factory.mktemp("runs"), damages) as one:
+            yield one
+
+    return look
+
+
+unreadable, damaged, odd, further = (session(damages) for damages in (MANIFESTS, TABLES, SHOWN, FILES))
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_a_run_that_cannot_be_read_says_why(name, tmp_path, monkeypatch):
-    told = look(monkeypatch, damaged(tmp_path, name, MANIFESTS[name]), name, ())["overview"]
+def test_a_run_that_cannot_be_read_says_why(unreadable, name):
+    told = unreadable(name, ())["overview"]
     assert "This run cannot be read." in told
     assert f"{name}/run.json" in told
     assert "is damaged" in told or "checksum" in told or "newer raysys" in told or "is not opened" in told
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_damaged_part_is_left_out_and_told(name, tmp_path, monkeypatch):
-    told = look(monkeypatch, damaged(tmp_path, name, TABLES[name]), name, ("tradeoff", "trial"))
-    assert all("damaged, and left out: " in words and "/part-00000001" in words for words in told.values())
+def test_a_damaged_part_is_left_out_and_told(damaged, name):
+    for words in damaged(name, ("tradeoff",)).values():
+        assert "cannot be read and are left out: " in words
+        assert "/part-00000001" in words
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_an_odd_run_is_shown(name, tmp_path, monkeypatch):
-    look(monkeypatch, damaged(tmp_path, name, SHOWN[name]), name, FURTHER)
+def test_an_odd_run_is_shown(odd, name):
+    odd(name, FURTHER)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_stops_no_page(name, tmp_path, monkeypatch):
-    look(monkeypatch, damaged(tmp_path, name, FILES[name]), name, FURTHER)
+def test_a_damaged_file_stops_no_page(further, name):
+    further(name, READERS[name.replace("'", " ").split()[0]])
 
 
 def test_a_run_outside_is_named_and_not_read(tmp_path, monkeypatch):
@@ -367,6 +410,9 @@ def test_a_run_outside_is_named_and_not_read(tmp_path, monkeypatch):
     linked = build(tmp_path / "outside", "one").root
     (tmp_path / "storage" / "linked").symlink_to(linked)
     (tmp_path / "storage" / "in circles").symlink_to("in circles")
-    told = look(monkeypatch, tmp_path / "storage", "linked", ())["overview"]
+    with unread(tmp_path / "outside"):
+        app = open_page(monkeypatch, tmp_path / "storage", run="linked")
+    assert not app.exception
+    told = texts(app)
     assert "storage/linked/" in told
     assert "leads out of" in told

@@ -8,7 +8,8 @@ from edge_runs import RUNS, book, build, report, trial, write_run
 
 from raysys.cli.app import main
 from raysys.records import TrialStatus
-from raysys.store.reader import reports_of
+from raysys.store.headline import headline
+from raysys.store.reader import read_run, reports_of
 from raysys.store.schema import reports_table
 
 
@@ -28,7 +29,7 @@ def test_the_numbers_are_those_of_the_command(name, tmp_path, monkeypatch, capsy
         str(len(told["points"])),
         *best,
     ]
-    assert shown["Hypervolume"] == f"{told['hypervolume']:.3f}"
+    assert shown["Hypervolume"] == f"{told['hypervolume']:.4f}"
     charged = next(value for label, value in shown.items() if label.startswith("Queries charged"))
     assert charged == f"{told['queries']['charged']:,}"
     assert ("USD" in shown) == (name == "priced")
@@ -53,6 +54,14 @@ def test_the_change_of_the_hypervolume_says_over_what(tmp_path, monkeypatch):
     build(tmp_path, "many")
     (volume,) = (one for one in open_page(monkeypatch, tmp_path).metric if one.label == "Hypervolume")
     assert volume.proto.delta_description == "over the last 6 trials"
+
+
+@pytest.mark.parametrize("last", [0.801, 0.8])
+def test_a_small_change_of_the_hypervolume_is_told_with_its_sign(last, tmp_path, monkeypatch):
+    layout = write_run(tmp_path / "run", [trial(0, val_accuracy=0.8), trial(1, val_accuracy=last)])
+    (volume,) = (one for one in open_page(monkeypatch, tmp_path).metric if one.label == "Hypervolume")
+    gained = headline(read_run(layout)).gained
+    assert volume.delta == (f"+{gained:.4f}" if last > 0.8 else "0.0000") and 0 <= gained < 0.001
 
 
 def test_a_healthy_run_says_so(tmp_path, monkeypatch):

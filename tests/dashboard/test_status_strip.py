@@ -6,8 +6,8 @@ import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from dashboard_app import open_page, texts
-from edge_runs import build, manifest, report, trial, write_run
+from dashboard_app import metrics, open_page, texts
+from edge_runs import book, build, manifest, report, trial, write_run
 from streamlit.testing.v1 import AppTest
 
 from raysys.records import TrialStatus
@@ -65,7 +65,7 @@ def test_a_run_that_goes_on_tells_the_time_left_and_how_it_is_known(tmp_path, mo
     works(going(tmp_path))
     state, words = first_line(open_page(monkeypatch, tmp_path))
     assert " running]" in state
-    assert words.endswith("about 90 s left: 3 trials, 2 at once, 60 s each as so far")
+    assert words.endswith("about 90 s left: 4 trials open, 2 at once and half done, 60 s each as so far")
 
 
 def test_a_dead_driver_promises_no_end(tmp_path, monkeypatch):
@@ -136,3 +136,58 @@ def test_a_run_that_is_deleted_meanwhile_is_told(tmp_path, monkeypatch):
     assert "cannot be read now" in app.markdown[0].value
     assert "it has no run.json" in app.text[0].value
     assert "The pages show the run as of" in app.text[0].value
+
+
+def test_what_a_killed_run_was_charged_is_what_its_ledger_says(tmp_path, monkeypatch):
+    layout = build(tmp_path, "running")
+    book(layout, evaluation=470)
+    app = open_page(monkeypatch, tmp_path)
+    assert first_line(app)[1].endswith("|  3,470 queries charged")
+    assert metrics(app)["Queries charged"] == "3,470"
+    assert app.dataframe[0].value["charged"].tolist() == [3470]
+
+
+def test_where_the_ledger_cannot_be_read_queries_are_a_least_number(tmp_path, monkeypatch):
+    layout = build(tmp_path, "running")
+    book(layout, evaluation=470)
+    journal = layout.ledger / "journal.jsonl"
+    journal.write_bytes(b"garbage\n" + journal.read_bytes())
+    app = open_page(monkeypatch, tmp_path)
+    assert first_line(app)[1].endswith("|  at least 3,000 queries charged")
+    assert metrics(app)["Queries charged"] == "at least 3,000"
+    assert "At least so many queries" in texts(app)
+
+
+def strip_of_a_page(view):
+    """Drawn with the page at first, then alone."""
+    import streamlit as st
+
+    from dashboard import status
+
+    st.session_state["view"] = view
+    status.strip() if "drawn" not in st.session_state else status._strip()
+
+
+def test_a_death_after_the_page_was_drawn_offers_to_draw_it_again(tmp_path, monkeypatch):
+    layout = build(tmp_path, "running")
+    works(layout)
+    view = open_page(monkeypatch, tmp_path).session_state["view"]
+    app = AppTest.from_function(strip_of_a_page, kwargs={"view": view}).run()
+    assert not app.button
+    works(layout, datetime.now(UTC) - timedelta(hours=1))
+    app.run()
+    assert "The page was drawn when the run was running:" in texts(app)
+    assert app.button(key="refresh")
+    assert "its driver is dead" in texts(open_page(monkeypatch, tmp_path))
+
+
+def test_many_damaged_files_are_one_sentence_and_a_folded_list(tmp_path, monkeypatch):
+    layout = build(tmp_path, "three")
+    parts = [*layout.trials.iterdir(), *layout.reports.iterdir()]
+    for part in parts:
+        part.write_bytes(b"garbage")
+    app = open_page(monkeypatch, tmp_path)
+    assert any(text.value.startswith(f"{len(parts)} files of the tables cannot be read") for text in app.text)
+    (folded,) = (one for one in app.expander if one.label == "All of these files")
+    assert all(str(part) in folded.code[0].value for part in parts)
+    assert "0 of 3 trials ended  |  3 pending  |  rows are lost" in texts(app)

@@ -52,6 +52,7 @@ def test_dominance_and_other_seeds_lead_to_those_trials(tmp_path, monkeypatch):
     build(tmp_path, "seeds")
     app = open_page(monkeypatch, tmp_path, "trial", run="seeds")
     app.selectbox(key="trial").select("u00001").run()
+    assert app.query_params["trial"] == "u00001", "Back and links find it again"
     assert "2 finished trials dominate it; it dominates 0." in texts(app)
     app.button(key="Other seeds of this recipe-u00003").click().run()
     assert app.selectbox(key="trial").value == "u00003"

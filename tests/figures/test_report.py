@@ -128,9 +128,9 @@ def test_a_price_is_told_for_each_point_and_the_run(tmp_path):
 
 def test_where_queries_went_adds_up(tmp_path):
     run = read_run(build(tmp_path, "priced"))
-    rows = page(report_html(run)).tables["Queries by the state of the trials that asked them, 3,000 in all."]
+    rows = page(report_html(run)).tables["Queries charged by use, 3,000 in all"]
     spent = {row[0]: int(row[2].replace(",", "")) for row in rows[1:]}
-    assert spent["finished"] == 500
+    assert spent["finished, on the front"] == 500
     assert sum(spent.values()) == run.charged == 3000
 
 

@@ -181,3 +181,29 @@ def test_a_record_of_another_version_is_never_skipped(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"%08x %b\n" % (zlib.crc32(body), body))
     with pytest.raises(CorruptRunError, match=r"unknown record: uid, sequence, images\n  another version"):
         read_ledger(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[[1]]",
+        b"7",
+        b"\xff",
+        b'{"open": "u", "budget": "many", "epoch": 0}',
+        b'{"open": ["u"], "budget": 1, "epoch": 0}',
+        b'{"sent": [["u", 0]]}',
+        b'{"sent": {"u": 0}}',
+        b'{"sent": [["u", 0, 1e300]]}',
+        b'{"charges": 7}',
+        b'{"charges": [{"uid": "u", "sequence": 9}]}',
+        b'{"charges": [{"uid": "u", "sequence": 9, "digest": "d", "images": -1, "labels": ""}]}',
+        b'{"charges": [{"uid": "u", "sequence": 9, "digest": "d", "images": 1, "labels": "A"}], "time": 1}',
+        b'{"counted": null}',
+        b'{"close": "u", "time": "now"}',
+    ],
+)
+def test_a_record_of_other_types_is_damage(tmp_path: Path, body: bytes) -> None:
+    path = written(tmp_path, [charge(0)])
+    path.write_bytes(path.read_bytes() + b"%08x %b\n" % (zlib.crc32(body), body))
+    with pytest.raises(CorruptRunError, match="the ledger is damaged"):
+        read_ledger(tmp_path)

@@ -76,8 +76,8 @@ def _counts(trials: int, excluded: int, drawn: int, front: int, pinned: int) -> 
     lines += f", {pinned} pinned." if pinned else "; pin trials in the sidebar to see theirs."
     without = f" {excluded:,} reports without a finite value are left out." if excluded else ""
     return (
-        f"Bands: quantiles over {trials:,} trial{'' if trials == 1 else 's'}, of those that have come so far and have not ended before "
-        f"(n in the hover).{without} {lines} Milestones are left out."
+        f"Bands: quantiles over {trials:,} trial{'' if trials == 1 else 's'}, of those that have come so "
+        f"far and have not ended before (n in the hover).{without} {lines} Milestones are left out."
     )
 
 

@@ -102,7 +102,7 @@ def _front(
 
 
 def print_front(front: dict[str, Any], of: int | None = None) -> None:
-    """Print a front (the JSON object of `--json`) as a table; within limits, of a whole one of so many points.
+    """Print a front (the JSON object of `--json`) as a table; within limits, it is of a whole of so many.
 
     `val` and `test` are of what ranks the students, accuracy or agreement; the bar is what is above chance.
     Where a point has several seeds, numbers are mean ± sample standard deviation, and a column counts them.

@@ -281,19 +281,21 @@ def _worthless(snapshot: Snapshot, front: Front) -> Iterator[Finding]:
     if guess:
         yield Finding(
             "note",
-            f"{len(guess)} of {len(uids)} front points are at chance ({chance:.1%}) or near it: {_few(guess)}.",
-            f"They are there as they are cheap. A limit in the space leaves them out: limits: {{{score}: ...}}.",
+            f"{len(guess)} of {len(uids)} front points are at chance ({chance:.1%}) or near it:"
+            f" {_few(guess)}.",
+            "They are there as they are cheap. A limit in the space leaves them out, say"
+            f" limits: {{{score}: {chance + 0.2:.2g}}}.",
         )
     ends = _best(finished_trials(snapshot), score)
-    known = snapshot.reports.filter(pc.is_in(snapshot.reports["uid"], pa.array(sum(uids, []), pa.string())))
-    before = _best(known, score)
+    members = pa.array([uid for of in uids for uid in of], pa.string())
+    before = _best(snapshot.reports.filter(pc.is_in(snapshot.reports["uid"], members)), score)
     lost = [uid for uid, best in before.items() if uid in ends and ends[uid] < best - _COLLAPSED]
     if lost:
         first = f"{lost[0]} had {before[lost[0]]:.1%} and ended at {ends[lost[0]]:.1%}"
         yield Finding(
             "warning",
-            f"Of {len(before)} trials on the front, {len(lost)} ended far below an earlier report of their own:"
-            f" {_few(lost)}. {first}.",
+            f"Of {len(before)} trials on the front, {len(lost)} ended far below an earlier report of"
+            f" their own: {_few(lost)}. {first}.",
             "Their last passes undid what they had learned: search fewer final passes, or a lower learning"
             " rate. The page Curves shows it.",
         )

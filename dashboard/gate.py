@@ -11,9 +11,14 @@ from starlette.websockets import WebSocketClose
 _REFUSED = """<!doctype html>
 <html lang="en"><title>raysys</title>
 <h1>This dashboard asks for a token</h1>
-<p>Whoever started it knows the token.</p>
+<p>{told}</p>
 <form><label>Token <input name="token" type="password" autofocus></label> <button>Open</button></form>
 <p>You have opened it here before, and came by a link? <a href="">Open it again.</a></p>
+<script>
+const here = new URL(location);
+here.searchParams.delete("token");
+history.replaceState(null, "", here);
+</script>
 """
 # A SameSite=Strict cookie is not sent where a page of another site leads here: the last line is for that.
 
@@ -41,7 +46,11 @@ class Gate:
         elif _same(asked.cookies.get(_name(asked), ""), self._pass):
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await HTMLResponse(_REFUSED, 401, {"Cache-Control": "no-store"})(scope, receive, send)
+            wrong = asked.query_params.get("token")
+            told = "That token is not right." if wrong else "Whoever started it knows the token."
+            await HTMLResponse(_REFUSED.replace("{told}", told), 401, {"Cache-Control": "no-store"})(
+                scope, receive, send
+            )
         else:
             await WebSocketClose(1008)(scope, receive, send)
 

@@ -14,7 +14,7 @@ from raysys.records import TrialStatus
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import RunState
 from raysys.store.reader import last_change
-from raysys.store.runs import RunSummary, has_driver, summarise
+from raysys.store.runs import RunSummary, has_driver, newest_first, summarise
 from raysys.teacher.accounts import Charged
 
 _Line = tuple[RunSummary, Charged]
@@ -28,8 +28,8 @@ _SHOWN = (TrialStatus.FINISHED, TrialStatus.STOPPED, TrialStatus.FAILED, TrialSt
 def run_table(layouts: Mapping[str, RunLayout], picked: str) -> None:
     """Draw the table."""
     found = _summaries(tuple(layout.location for layout in layouts.values()), tuple(layouts.values()))
-    found = sorted(found, key=lambda one: bool(one[0].problem))
-    runs = [run for run, _ in found]
+    spent = {run.name: charged for run, charged in found}
+    runs = newest_first(run for run, _ in found)
     key, names = f"runs-of-{picked}", [run.name for run in runs]
     readable = [None if run.problem else run for run in runs]
     columns = {
@@ -38,7 +38,7 @@ def run_table(layouts: Mapping[str, RunLayout], picked: str) -> None:
         **{state.value: [run.counts.get(state) for run in runs] for state in _SHOWN},
         "front": [run and run.front for run in readable],
         "hypervolume": [run and run.hypervolume for run in readable],
-        "charged": [None if run.problem else spent.queries for run, spent in found],
+        "charged": [run and spent[run.name].queries for run in readable],
         "changed (UTC)": [run.updated and f"{run.updated:%Y-%m-%d %H:%M}" for run in runs],
     }
     if unreadable := readable.count(None):
@@ -46,7 +46,7 @@ def run_table(layouts: Mapping[str, RunLayout], picked: str) -> None:
     but = f", {unreadable} of which cannot be read" if unreadable else ""
     told = f"{len(runs)} {'runs' if len(runs) > 1 else 'run'}{but}"
     st.caption(f"{told}, as they are now. Pick a row to look at that run.")
-    if least := [run.name for run, spent in found if not (spent.exact or run.problem)]:
+    if least := [run.name for run in readable if run and not spent[run.name].exact]:
         st.text(f"At least so many queries, as the ledger is large or cannot be read: {', '.join(least)}")
     table(
         pa.table(columns),

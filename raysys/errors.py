@@ -87,5 +87,5 @@ class UnreachableError(RaysysError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean: X?` for the known name nearest to `name`, or an empty string."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean: {matches[0]}?" if matches else ""

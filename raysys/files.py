@@ -94,7 +94,7 @@ def _why(failure: OSError) -> tuple[str, str]:
     if "ACCESS_DENIED" in why or "AWS Error ACCESS" in why:
         return why, "credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_PROFILE, a role"
     if isinstance(failure, PermissionError):
-        return why, "it must be a plain file in the storage that you may read"
+        return why, "what is read must lie in the storage itself, and you must be allowed to read it"
     return why, "try again when it can be reached; nothing was changed"
 
 

@@ -91,7 +91,8 @@ def _front(
     if json:
         output.print_json(data)
     elif data["points"]:
-        print_front(data)
+        limited = (max_queries, min_accuracy, max_seconds) != (None, None, None)
+        print_front(data, len(whole.members) if limited else None)
     elif len(whole.members):
         output.note(f"none of the {len(whole.members)} points of the front is within these limits")
     elif data["outside"] or data["excluded"]:
@@ -100,8 +101,8 @@ def _front(
         output.note("no front yet: no trial has finished (--kind anytime shows reports of running ones)")
 
 
-def print_front(front: dict[str, Any]) -> None:
-    """Print a front (the JSON object of `--json`) as a table.
+def print_front(front: dict[str, Any], of: int | None = None) -> None:
+    """Print a front (the JSON object of `--json`) as a table; within limits, it is of a whole of so many.
 
     `val` and `test` are of what ranks the students, accuracy or agreement; the bar is what is above chance.
     Where a point has several seeds, numbers are mean ± sample standard deviation, and a column counts them.
@@ -124,7 +125,14 @@ def print_front(front: dict[str, Any]) -> None:
         rows.append([point["uid"], *count, *spent, *shares, bar, ", ".join(marks) or None])
     columns = ["uid", *(["seeds"] if several else []), "queries", *(["seconds"] if timed else [])]
     output.table((*columns, f"val{kind}", f"test{kind}", "", ""), rows)
-    output.result(f"{len(front['points'])} points, hypervolume {front['hypervolume']:.4f}")
+    points, volume = len(front["points"]), f"{front['hypervolume']:.4f}"
+    if of is None:
+        output.result(f"{points} points, hypervolume {volume}")
+    else:
+        # Within seconds there may be points that are not on the whole front.
+        output.result(
+            f"{points} points within the limits; the whole front: {of} points, hypervolume {volume}"
+        )
     if front["excluded"]:
         output.note(f"{front['excluded']} points without a finite {score} are left out")
     if front["outside"]:

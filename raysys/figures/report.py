@@ -44,9 +44,10 @@ def report_html(run: Snapshot, others: tuple[Snapshot, ...] = ()) -> str:
 
 def _head(run: Snapshot) -> str:
     manifest = run.manifest
-    stamp = f"{run.updated:%Y-%m-%d %H:%M:%S} UTC"
+    # Times of files: those of a copy are the copy's, unless it kept them.
+    stamp = f"files last changed {run.updated:%Y-%m-%d %H:%M:%S} UTC"
     running = manifest.state is RunState.RUNNING
-    state = f"still running: as of {stamp}" if running else f"{manifest.state}, {stamp}"
+    state = f"still running, {stamp}" if running else f"{manifest.state}, {stamp}"
     lines = [
         page.tag("h1", f"Run {run.name}"),
         page.tag(

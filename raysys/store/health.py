@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Literal, get_args
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from raysys.errors import RaysysError
 from raysys.fronts.front import Front
@@ -17,7 +19,7 @@ from raysys.store.audit import Evidence, audit
 from raysys.store.driver import Driver
 from raysys.store.manifest import NO_SAMPLER, RunState
 from raysys.store.parameters import searched
-from raysys.store.points import finished_trials, floats, run_front
+from raysys.store.points import finished_trials, floats, member_uids, run_front
 from raysys.store.reader import Snapshot
 
 STALLED = timedelta(minutes=10)
@@ -27,6 +29,9 @@ _MANY_FAILED = 0.1
 """Where more of the trials that ended failed, it is a fault; `--max-failures` has the same default."""
 
 _MOST_NAMED, _MOST_LETTERS = 3, 500
+_NEAR_CHANCE, _COLLAPSED = 0.02, 0.1
+"""Of a score (shares): so near chance a student knows nothing; so far below its best report it lost it."""
+
 _FEW = 3
 """Of fewer trials or points than this, nothing is said about what all or most of them have in common."""
 
@@ -128,6 +133,7 @@ def faults(snapshot: Snapshot, accounts: Accounts) -> list[Finding]:
         *_noted(snapshot),
         *_constant(snapshot),
         *_seeds(snapshot, front),
+        *_worthless(snapshot, front),
         *_bounds(snapshot),
     ]
     return [replace(one, seen=_clipped(one.seen)) for one in found]
@@ -256,19 +262,50 @@ def _bounds(snapshot: Snapshot) -> Iterator[Finding]:
         run = searched(snapshot)
     except RaysysError:  # nobody knows what was searched: the page Parameters and `importance` say why
         return
-    found = []
     for name, parameter in run.parameters.items():
         front = run.values[name][run.points]
-        front = front[~np.isnan(front)]
-        end = advice(parameter, front).at_bound
-        if end and len(front) >= _FEW and name != "query_budget":
-            found.append(f"{name} = {getattr(parameter, end):g} (of {len(front)} points)")
-    if found:
+        advised = advice(parameter, front[~np.isnan(front)])
+        if advised.do == "extend" and name != "query_budget":
+            yield Finding(
+                "note", f"The range of {name} may end too early: {advised.why}.",
+                "The page Parameters says what to do with each range. The ranges:",
+                f"raysys spaces {_space(snapshot)}",
+            )  # fmt: skip
+
+
+def _worthless(snapshot: Snapshot, front: Front) -> Iterator[Finding]:
+    """Points of the front that are cheap and know nothing, and trials that lost what they had learned."""
+    score, uids = snapshot.manifest.score, member_uids(snapshot, front)
+    chance = snapshot.manifest.reference.accuracy
+    guess = [of[0] for of, mean in zip(uids, front.score, strict=True) if mean <= chance + _NEAR_CHANCE]
+    if guess:
         yield Finding(
-            "note", f"Half of the front or more lies at an end of a range: {', '.join(found)}.",
-            "Better ones may lie beyond, where larger or smaller values make sense. The ranges:",
-            f"raysys spaces {_space(snapshot)}",
-        )  # fmt: skip
+            "note",
+            f"{len(guess)} of {len(uids)} front points are at chance ({chance:.1%}) or near it:"
+            f" {_few(guess)}.",
+            "They are there as they are cheap. A limit in the space leaves them out, say"
+            f" limits: {{{score}: {chance + 0.2:.2g}}}.",
+        )
+    ends = _best(finished_trials(snapshot), score)
+    members = pa.array([uid for of in uids for uid in of], pa.string())
+    before = _best(snapshot.reports.filter(pc.is_in(snapshot.reports["uid"], members)), score)
+    lost = [uid for uid, best in before.items() if uid in ends and ends[uid] < best - _COLLAPSED]
+    if lost:
+        first = f"{lost[0]} had {before[lost[0]]:.1%} and ended at {ends[lost[0]]:.1%}"
+        yield Finding(
+            "warning",
+            f"Of {len(before)} trials on the front, {len(lost)} ended far below an earlier report of"
+            f" their own: {_few(lost)}. {first}.",
+            "Their last passes undid what they had learned: search fewer final passes, or a lower learning"
+            " rate. The page Curves shows it.",
+        )
+
+
+def _best(rows: pa.Table, score: str) -> dict[str, float]:
+    """By uid, the highest score in its rows that is a number."""
+    rows = rows.select(["uid", score]).filter(pc.is_finite(rows[score]))
+    best = rows.group_by("uid").aggregate([(score, "max")])
+    return dict(zip(best["uid"].to_pylist(), best[f"{score}_max"].to_pylist(), strict=True))
 
 
 def _few(uids: list[str]) -> str:

@@ -1,6 +1,6 @@
 """The runs in a storage."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -49,8 +49,13 @@ def discover(storage: str | Path) -> list[RunSummary]:
 
     Raises UsageError when the storage does not exist.
     """
-    runs = [summarise(layout) for layout in latest_layouts(storage)]
-    return sorted(sorted(runs, key=lambda run: run.created, reverse=True), key=lambda run: bool(run.problem))
+    return newest_first(summarise(layout) for layout in latest_layouts(storage))
+
+
+def newest_first(runs: Iterable[RunSummary]) -> list[RunSummary]:
+    """The last created first, those of one moment by name; unreadable ones last."""
+    by_name = sorted(runs, key=lambda run: run.name)
+    return sorted(by_name, key=lambda run: (not run.problem, run.created), reverse=True)
 
 
 def latest_layouts(storage: str | Path, most: int | None = None) -> list[RunLayout]:

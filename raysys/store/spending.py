@@ -88,7 +88,10 @@ def spending(snapshot: Snapshot, accounts: Mapping[str, Account] | None = None) 
     trials = trial_spending(snapshot, accounts)
     if accounts is None:
         rest = snapshot.charged - sum(trials["charged"].to_pylist())
-        others = [{"use": UNREPORTED, "trials": 0, "charged": rest}] if rest else []
+        reported = {TrialStatus.FINISHED.value, TrialStatus.STOPPED.value}
+        all_told = not snapshot.skipped and set(snapshot.trials["status"].unique().to_pylist()) <= reported
+        use = EVALUATION if all_told else UNREPORTED
+        others = [{"use": use, "trials": 0, "charged": rest}] if rest else []
     else:
         others = [
             {

@@ -51,7 +51,9 @@ def test_without_the_token_nothing_is_shown(path, browser, address):
 
 @pytest.mark.parametrize("token", ["", "wrong", TOKEN[:-1], TOKEN + "0"])
 def test_a_wrong_token_is_refused(token, browser):
-    assert browser.get("/", params={"token": token}).status_code == 401
+    answer = browser.get("/", params={"token": token})
+    assert answer.status_code == 401
+    assert ("That token is not right." in answer.text) == bool(token)
     cookie = f"raysys-{browser.base_url.port}={token}".encode()
     assert browser.get("/", headers={"Cookie": cookie}).status_code == 401
 

@@ -141,7 +141,10 @@ def test_failures_are_told(tmp_path):
 
 def test_a_run_that_goes_on_says_so_and_as_of_when(tmp_path):
     run = read_run(build(tmp_path, "running"))
-    assert f"still running: as of {run.updated:%Y-%m-%d %H:%M:%S} UTC" in page(report_html(run)).text
+    assert (
+        f"still running, files last changed {run.updated:%Y-%m-%d %H:%M:%S} UTC"
+        in page(report_html(run)).text
+    )
 
 
 def test_text_of_a_run_is_only_text(tmp_path):

@@ -3,6 +3,7 @@
 import math
 import os
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -208,12 +209,12 @@ def parameter(kind: str, low: float, high: float, **values: Any) -> dict[str, An
 @pytest.mark.parametrize(
     ("parameters", "told"),
     [
-        ({"lr": parameter("float", 0.001, 0.05, log=True)}, "lr = 0.05 (of 4 points)"),
-        ({"rate": parameter("float", 0.05, 1, option="lr")}, "rate = 0.05 (of 4 points)"),
+        ({"lr": parameter("float", 0.001, 0.05, log=True)}, "lr"),
+        ({"rate": parameter("float", 0.05, 1, option="lr")}, "rate"),
         ({"lr": parameter("float", 0.001, 0.06)}, None),
         ({"g_steps": parameter("int", 5, 30)}, None),
         ({"g_steps": parameter("int", 10, 13)}, None),  # one point at each value
-        ({"lr": parameter("float", 0.001, 0.05, when={"schedule": ["cosine"]})}, "lr = 0.05 (of 4 points)"),
+        ({"lr": parameter("float", 0.001, 0.05, when={"schedule": ["cosine"]})}, "lr"),
         ({"lr": parameter("float", 0.001, 0.05, when={"schedule": "constant"})}, None),
         ({"schedule": {"type": "categorical", "choices": ["cosine"]}}, None),
         ({"lr": parameter("float", 1, 2)}, None),  # the trials are of another space
@@ -223,8 +224,22 @@ def parameter(kind: str, low: float, high: float, **values: Any) -> dict[str, An
 def test_a_range_that_the_front_lies_at_the_end_of(parameters: Any, told: Any, tmp_path: Path) -> None:
     fixed = {} if "schedule" in parameters else {"schedule": "cosine"}
     space = {**to_json(SPACE), "name": "digits", "parameters": parameters, "options": fixed}
-    run = made(tmp_path, [trial(n) for n in range(4)], space=space)
-    assert [told in one.seen for one in found(run, "end of a range")] == ([True] if told else [])
+    run = made(tmp_path, [trial(n, val_accuracy=0.8 + n / 100) for n in range(8)], space=space)
+    assert [one.seen.split()[3] for one in found(run, "half of the front lies")] == ([told] if told else [])
+
+
+def test_points_at_chance_and_trials_that_lost_what_they_knew(tmp_path: Path) -> None:
+    records = [trial(0, val_accuracy=0.1005), trial(1, val_accuracy=0.9)]
+    reports = [report(0, 1, val_accuracy=0.656), report(1, 1, val_accuracy=0.92)]
+    run = replace(made(tmp_path, records), reports=reports_table(reports))
+    (chance,), (lost,) = found(run, "chance"), found(run, "far below")
+    assert "1 of 2 front points are at chance" in chance.seen and "u00000" in chance.seen
+    assert (
+        "Of 2 trials on the front, 1 ended" in lost.seen
+        and "u00000 had 65.6% and ended at 10.1%" in lost.seen
+    )
+    assert "final passes" in lost.advice
+    assert not found(made(tmp_path / "other", [trial(1)]), "chance")
 
 
 def test_damaged_parts(tmp_path: Path) -> None:

@@ -111,7 +111,17 @@ def _pages(storage: Path, run: str, pages: list[str], reruns: int) -> None:
     app.query_params["run"] = run
     app.run()
     table = Table(
-        "page", "first s", "p50 ms", "p95 ms", "charts", "largest JSON MB", "all MB", "WebGL", box=None
+        "page",
+        "first, CPU",
+        "p50",
+        "p95",
+        "p50, CPU",
+        "p95, CPU",
+        "charts",
+        "largest JSON",
+        "all",
+        "WebGL",
+        box=None,
     )
     for page in pages:
         opened = app.switch_page(f"views/{page}.py")

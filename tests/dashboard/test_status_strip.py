@@ -18,7 +18,9 @@ from raysys.store.writer import RunWriter
 
 def works(layout, beat=None):
     host = socket.gethostname()
-    write_record(layout, Driver(host=host, pid=os.getpid(), token="t", beat=beat or datetime.now(UTC)))
+    write_record(
+        layout, Driver(host=host, pid=os.getpid(), token="t", beat=beat or datetime(9999, 1, 1, tzinfo=UTC))
+    )
 
 
 def first_line(app):

@@ -20,7 +20,7 @@ from raysys.store.manifest import RunState
 from raysys.store.reader import Snapshot, read_run, reports_of
 from raysys.store.schema import reports_table
 
-ALIVE = Driver(host=socket.gethostname(), pid=os.getpid(), token="t", beat=datetime.now(UTC))
+ALIVE = Driver(host=socket.gethostname(), pid=os.getpid(), token="t", beat=datetime(9999, 1, 1, tzinfo=UTC))
 DEAD = Driver(host="elsewhere", pid=7, token="t", beat=datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
 
 FAILED = TrialStatus.FAILED

@@ -143,7 +143,8 @@ def test_every_page_opens_by_its_address(address: str, page: Page, name: str) ->
     page.set_viewport_size({"width": 1000, "height": 1000})
     settled(page)
     width = "[document.scrollingElement, document.querySelector('[data-testid=stMain]')]"
-    assert page.evaluate(f"{width}.every(one => one.scrollWidth <= one.clientWidth)")
+    # Charts follow the window a moment later.
+    page.wait_for_function(f"{width}.every(one => one.scrollWidth <= one.clientWidth)")
 
 
 @pytest.mark.parametrize("name", ["none", "failed-only", "Prüfung 数字 $5$"])

@@ -17,8 +17,7 @@ from raysys.store.layout import RunLayout
 from raysys.store.manifest import RunState
 from raysys.store.reader import Snapshot
 
-_HEIGHT, _NARROWEST = 320, 360
-"""Of a chart, in pixels."""
+_HEIGHT, _NARROWEST = 320, 360  # of a chart, in pixels
 
 _LOOKS: dict[Severity, tuple[str, Literal["red", "orange", "blue"]]] = {
     "fault": (":material/error:", "red"),

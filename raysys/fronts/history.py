@@ -36,7 +36,7 @@ def front_history(points: Points, columns: Mapping[str, npt.ArrayLike], goal: Go
     """
     rows = np.stack([np.array(columns[name], dtype=np.float64) for name in goal.names], axis=1)
     rows[~np.isfinite(rows)] = np.nan
-    moves = goal.scaled(_means(points.of, rows)).tolist()
+    moves = goal.scaled(running_means(points.of, rows)).tolist()
     costs = np.full((len(points.first), 2), np.nan)
     edge = _Edge(costs)
     volume, volumes = 0.0, []
@@ -82,7 +82,7 @@ class _Edge:
         self._first, self._second = first[order].tolist(), second[order].tolist()
 
 
-def _means(of: npt.NDArray[np.int64], rows: Floats) -> Floats:
+def running_means(of: npt.NDArray[np.int64], rows: Floats) -> Floats:
     """For each row (rows, m), the mean of its point's rows up to it, added in their order."""
     order = np.argsort(of, kind="stable")
     starts = np.r_[True, np.diff(of[order]) > 0]

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raysys.fronts.goal import Goal
+from raysys.fronts.history import running_means
 from raysys.fronts.pareto import nondominated
 from raysys.fronts.points import Ints, Points
 
@@ -17,13 +18,7 @@ def front_sizes(points: Points, columns: Mapping[str, npt.ArrayLike], goal: Goal
     moves its point's mean, so that points may leave the front or come back.
     """
     rows = np.stack([np.array(columns[name], dtype=np.float64) for name in goal.names], axis=1)
-    sums, seen = np.zeros((len(points.first), rows.shape[1])), np.zeros(len(points.first))
-    means = np.empty_like(rows)  # of each row's point, up to it
-    for row, point in enumerate(points.of):
-        seen[point] += 1
-        sums[point] += rows[row]
-        means[row] = sums[point] / seen[point]
-    moves = goal.costs(means)
+    moves = goal.costs(running_means(points.of, rows))
     costs = np.full((len(points.first), rows.shape[1]), np.nan)
     front, sizes = np.empty(0, dtype=np.int64), []
     for new, point in zip(moves, points.of, strict=True):

@@ -1,8 +1,10 @@
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from raysys.errors import UsageError
-from raysys.models.generators import Generator, reset
+from raysys.models.generators import Generator, UpConv2d, reset
 from raysys.models.weights import state_sha256
 
 
@@ -38,3 +40,58 @@ def test_a_reset_draws_the_published_distributions() -> None:
     assert norm.weight.mean().item() == pytest.approx(1, abs=0.01)
     assert norm.weight.std().item() == pytest.approx(0.02, rel=0.3)
     assert not any(module.bias.any() for module in (linear, norm, conv))
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (2, 2), (5, 3), (7, 7)])
+def test_upsampling_and_convolution_in_one_is_the_same_up_to_rounding(sides: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    layer = UpConv2d(3, 4).double()
+    nn.init.normal_(layer.bias)  # type: ignore[arg-type]
+    images = torch.randn(2, 3, *sides, dtype=torch.float64, requires_grad=True)
+    plain = F.conv2d(F.interpolate(images, scale_factor=2), layer.weight, layer.bias, padding=1)
+    assert torch.allclose(layer(images), plain, atol=1e-12)
+    direction, inputs = torch.randn_like(plain), (images, layer.weight, layer.bias)
+    expected = torch.autograd.grad(plain, inputs, direction)  # type: ignore[arg-type]
+    found = torch.autograd.grad(layer(images), inputs, direction)  # type: ignore[arg-type]
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+def test_it_is_the_published_network_with_the_same_names_of_weights() -> None:
+    width = 8
+    published = nn.Sequential(
+        nn.Linear(16, 2 * width * 6),
+        nn.Unflatten(1, (2 * width, 3, 2)),
+        nn.BatchNorm2d(2 * width),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+        nn.BatchNorm2d(2 * width),
+        nn.LeakyReLU(0.2),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(2 * width, width, 3, padding=1),
+        nn.BatchNorm2d(width),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(width, 3, 3, padding=1),
+        nn.Sigmoid(),
+    ).double()
+    generator = Generator((3, 12, 8), latent_dim=16, width=width).double()
+    reset(generator, torch.Generator().manual_seed(0))
+    published.load_state_dict(
+        {name.removeprefix("net."): one for name, one in generator.state_dict().items()}
+    )
+    z = torch.randn(6, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = generator(z)
+    assert torch.allclose(images, published(z).float(), atol=1e-6)
+    assert images.dtype == torch.float32
+
+
+def test_maps_stay_in_one_layout() -> None:
+    layouts: list[bool] = []
+    generator = Generator((1, 28, 28), latent_dim=16, width=8)
+    for module in generator.net[1:]:
+        module.register_forward_hook(
+            lambda _, __, maps: layouts.append(maps.is_contiguous(memory_format=torch.channels_last))
+        )
+    generator(torch.randn(3, 16))
+    assert len(layouts) == 11
+    assert all(layouts)

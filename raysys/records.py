@@ -16,6 +16,11 @@ Scalar = int | float | str | bool
 EVALUATION = "evaluation"
 """The ledger account that pays for the teacher's answers on val and test."""
 
+REST = "rest"
+PARTS = ("generate", "train", "ask", "evaluate", "save", REST)
+"""What a trial's seconds go to: making images, training the student, waiting for the teacher's answers,
+evaluating the student for a report, writing files, and all else."""
+
 
 class TrialStatus(StrEnum):
     """Life of a trial.
@@ -97,6 +102,7 @@ class EvalSet:
 class Report:
     """One row of a trial's curve. `queries` counts images charged so far, `seconds` the work so far.
 
+    `seconds_by` says where they went, by `PARTS`; it is empty where an older raysys did not tell.
     `val_accuracy` is None where the held-out images have no labels. `milestone`: it is of the student that
     these queries would deliver, at one of the trial's milestones, and not of the one that is being trained.
     """
@@ -111,6 +117,7 @@ class Report:
     seconds: float
     losses: Mapping[str, float] = field(default_factory=dict)
     milestone: bool = False
+    seconds_by: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from raysys.distill.engine import ALONE, Engine
 from raysys.distill.method import Method, Setting
 from raysys.distill.options import method_options, parse_options
 from raysys.distill.registry import build_method
+from raysys.distill.stopwatch import Stopwatch
 from raysys.distill.trial import KeptRequests, Outcome, run_trial
 from raysys.oracle import BudgetExhausted, Images, Oracle, Response
 from raysys.records import Account, EvalSet, Report, Task, TrialConfig
@@ -38,6 +40,17 @@ OPTIONS: dict[str, Any] = {
 """Those of `ideal`."""
 
 
+DFME: dict[str, Any] = {
+    "method": "dfme",
+    "response": "soft",
+    "query_budget": 88,
+    "batch": 4,
+    "g_width": 8,
+    "latent_dim": 8,
+}
+"""A small trial of that method; others add to it."""
+
+
 def pictures(n: int, seed: int = 0) -> Images:
     return np.random.default_rng(seed).integers(0, 256, (n, *TASK.image_shape)).astype(np.uint8)
 
@@ -50,6 +63,19 @@ def linear(task: Task = TASK, seed: int = 7) -> nn.Module:
         net[1].weight.copy_(weight)
         net[1].bias.copy_(-weight.sum(dim=1) / 2)
     return net
+
+
+class Counts:
+    """A meter that notes what is sent."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+
+    def sent(self, start: int, stop: int) -> None:
+        self.spans.append((start, stop))
+
+    def unsent(self, start: int, stop: int) -> None:
+        raise AssertionError("a network in this process is always reached")
 
 
 class CountingTeacher:
@@ -188,6 +214,7 @@ def train(
     keeper: MemoryKeeper | None = None,
     wrap: Callable[[Oracle], Oracle] = lambda oracle: oracle,
     images: Images | None = None,
+    engine: Engine = ALONE,
 ) -> Outcome:
     """A trial at the door; `wrap` may stand between them."""
     oracle = wrap(LocalOracle(door.service, what.uid, int(what.options["query_budget"])))
@@ -197,7 +224,9 @@ def train(
         seen.extend(reports)
 
     kept = keeper or MemoryKeeper()
-    outcome = run_trial(what, TASK, oracle, held_out(), kept, on_reports, lambda: 0.0, images=images)
+    outcome = run_trial(
+        what, TASK, oracle, held_out(), kept, on_reports, lambda: 0.0, images=images, engine=engine
+    )
     assert seen == list(outcome.reports), "each report is told once in a row"
     return outcome
 
@@ -209,7 +238,8 @@ def at_its_end(
     """The method of a trial that has come to its end, and what it was charged."""
     with Door(folder, what.response) as door:
         oracle = LocalOracle(door.service, what.uid, int(what.options["query_budget"]))
-        method = build_method(Setting(what, TASK, KeptRequests(oracle, MemoryKeeper()), images=images))
+        requests = KeptRequests(oracle, MemoryKeeper(), Stopwatch(lambda: 0.0))
+        method = build_method(Setting(what, TASK, requests, images=images))
         assert isinstance(method, kind)
         for _ in method.run():
             pass
@@ -218,4 +248,4 @@ def at_its_end(
 
 def timeless(reports: Sequence[Report]) -> list[Report]:
     """The reports without what an interruption may change."""
-    return [replace(report, seconds=0.0, attempt=0) for report in reports]
+    return [replace(report, seconds=0.0, seconds_by={}, attempt=0) for report in reports]

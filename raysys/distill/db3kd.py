@@ -84,11 +84,13 @@ class BoundaryMethod(PooledMethod):
     def step(self) -> Progress | None:
         """See `PooledMethod.step`: open a block, or search once for all of it; in the end learn it."""
         if self._rows is None:
-            self._rows, self._done = self._open(), 0
+            with self.watch("generate"):
+                self._rows, self._done = self._open(), 0
             if self._rows is None:
                 return None
         else:
-            self._rows = self._search(self._rows, *self._plan[self._done])
+            with self.watch("generate"):
+                self._rows = self._search(self._rows, *self._plan[self._done])
             self._done += 1
         if self._done < len(self._plan) and self.remaining:
             return Progress()

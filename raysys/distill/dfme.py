@@ -66,7 +66,7 @@ class PreTanh(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, width: int) -> None:
         super().__init__()
-        self.body = Generator(image_shape, latent_dim, width).net[:-1]  # all but its sigmoid
+        self.body = Generator(image_shape, latent_dim, width).net  # all but its sigmoid
         self.norm = nn.BatchNorm2d(image_shape[0], affine=False)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -125,7 +125,8 @@ class Dfme(PooledMethod):
             for group in optimizer.param_groups:
                 group["lr"] = rate * LR_FACTOR**falls
         for _ in range(options.g_iter):
-            self._generator_step()
+            with self.watch("generate"):
+                self._generator_step()
         for _ in range(options.d_iter):
             self._student_step()
         for _ in range(options.replay if len(self.pool) > 1 else 0):
@@ -155,7 +156,7 @@ class Dfme(PooledMethod):
 
     def _student_step(self) -> None:
         """Descend the mean distance at B new images, or as many as may still be asked."""
-        with torch.no_grad():
+        with self.watch("generate"), torch.no_grad():
             images = to_images(self._generator(self._latent()))
         asked = self._ask(images)
         if asked is None or len(asked.images) < 2:  # batch norm cannot learn from one image alone
@@ -165,11 +166,12 @@ class Dfme(PooledMethod):
 
     def _descend(self, images: Tensor, told: Tensor) -> float:
         """One step of the student down the mean distance, which is returned."""
-        loss = self._distances(self._learner.network.train(), images, told).mean()
-        self._s_optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._s_optimizer.step()
-        return float(loss.detach())
+        with self.watch("train"):
+            loss = self._distances(self._learner.network.train(), images, told).mean()
+            self._s_optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._s_optimizer.step()
+            return float(loss.detach())
 
     def _distances(self, network: nn.Module, images: Tensor, told: Tensor) -> Tensor:
         """The distance (n,) of student and teacher, that told probabilities (n, K), at each image."""

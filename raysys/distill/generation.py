@@ -6,9 +6,13 @@ from torch import Tensor, nn
 from raysys.data.augment import augment, flip_and_crop
 from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.losses import batch_marginal_entropy, one_hot, per_sample_entropy, soft_cross_entropy
+from raysys.distill.precision import autocast
 from raysys.models.generators import Generator, reset
+from raysys.models.optimizer import AdamW
 from raysys.records import Task
 
+BETAS = (0.5, 0.999)
+"""Of Adam, for the generator and for z."""
 VIEW_STRENGTH = 0.5
 """Augmentation of the student's view while the generator trains: it shifts, turns and zooms a little, and
 flips only where the task allows it."""
@@ -25,7 +29,8 @@ def generate(
 
     Loss = CE(student(view(G(z))), balanced targets) + entropy_weight * entropy term. Returns images float32
     (batch_size, c, h, w) in [0, 1] of the step with the lowest loss, without augmentation. The student is
-    in eval mode and keeps its weights; `rng` is a CPU generator.
+    in eval mode and keeps its weights; `rng` is a CPU generator. The generator computes as `precision` says;
+    the student and the loss are float32.
 
     Deviations from the release, all optional: z may be optimised too (`latent_lr`), smoothed targets, the
     batch-marginal entropy, a generator that is not reset. With official labels the view is the released crop.
@@ -37,30 +42,33 @@ def generate(
     z.requires_grad_(options.latent_lr > 0)
     classes = torch.arange(task.num_classes, device=device).repeat(options.batch_size // task.num_classes)
     targets = one_hot(classes, task.num_classes, options.target_smoothing)
-    groups = [{"params": list(generator.parameters()), "lr": options.g_lr}]
+    optimizers = [AdamW(generator.parameters(), options.g_lr, betas=BETAS)]
     if options.latent_lr > 0:
-        groups.append({"params": [z], "lr": options.latent_lr})
-    optimizer = torch.optim.Adam(groups, betas=(0.5, 0.999))
+        optimizers.append(AdamW([z], options.latent_lr, betas=BETAS))
     entropy = per_sample_entropy if options.entropy == "per_sample" else batch_marginal_entropy
 
     was_training = student.training
     student.eval().requires_grad_(False)
     generator.train()
-    best = torch.empty(0)
-    best_loss = torch.tensor(float("inf"), device=device)
-    for _ in range(options.g_steps):
-        images = generator(z)
+    best, best_loss = torch.empty(0), torch.empty(0)
+    for step in range(options.g_steps):
+        with autocast(options.precision, device):
+            images = generator(z)
         if options.labels == "official":
             view = flip_and_crop(images, CROP_PADDING, rng)
         else:
             view = augment(images, VIEW_STRENGTH, task.flip, rng)
         logits = student(view)
         loss = soft_cross_entropy(logits, targets) + options.entropy_weight * entropy(logits)
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        if not len(best) or loss.detach() < best_loss:
-            best, best_loss = images.detach(), loss.detach()
+        for optimizer in optimizers:
+            optimizer.step()
+        images, loss = images.detach(), loss.detach()
+        if step == 0:
+            best, best_loss = images, loss
+        else:  # by the device: an `if` would make the host wait for a GPU in every step
+            better = loss < best_loss
+            best, best_loss = torch.where(better, images, best), torch.where(better, loss, best_loss)
     student.requires_grad_(True).train(was_training)
     return best, float(best_loss)
 

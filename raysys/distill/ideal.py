@@ -31,7 +31,8 @@ import torch
 from torch import Tensor
 
 from raysys.data.augment import augment, flip_and_crop
-from raysys.distill.generation import CROP_PADDING, generate, raise_entropy
+from raysys.distill.engine import Generation
+from raysys.distill.generation import CROP_PADDING, raise_entropy
 from raysys.distill.grey_levels import on_grid
 from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.image_pool import ImagePool
@@ -82,7 +83,8 @@ class Ideal(PooledMethod):
         losses: dict[str, float] = {}
         shown = None
         if self.remaining:
-            images, losses = self._new_images()
+            with self.watch("generate"):
+                images, losses = self._new_images()
             once = self._options.labels == "once"
             shown = self._ask_once(images) if once else self._ask_all_again(images)
         losses["student"] = self.run_passes()
@@ -93,8 +95,8 @@ class Ideal(PooledMethod):
         options, kept = self._options, torch.empty(0, *self.task.image_shape, device=self.device)
         losses: dict[str, float] = {}
         for _ in range(TRIES):
-            images, losses["generator"] = generate(
-                self._generator, self.student, options, self.task, self.rng
+            images, losses["generator"] = self._engine.generate(
+                Generation(self._generator, self.student, options, self.task, self.rng)
             )
             images = augment(images, options.augment_query, self.task.flip, self.rng)
             images = raise_entropy(self.student, images, options.high_entropy)

@@ -47,6 +47,10 @@ class IdealOptions(StudentOptions):
     entropy_weight: float = Field(5.0, ge=0, le=1000, description="weight of the entropy term")
     target_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of the generator's targets")
 
+    precision: Literal["auto", "float32"] = Field(
+        "auto", description="auto: the generator computes in bfloat16 where the machine has it"
+    )
+
     augment_query: float = Field(
         0.0, ge=0, le=1, description="strength of the augmentation of images before they are asked"
     )

@@ -41,12 +41,15 @@ class ImagePool:
             old = self._probabilities
             self._probabilities = new if old is None else torch.cat([old, new])
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Images float32 (b, c, h, w) in [0, 1], and targets (b, K): one-hot, or from a soft teacher."""
-        images = self._images[indices].float() / 255
+    def batch(self, indices: Tensor, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
+        """Images float32 (b, c, h, w) in [0, 1], and targets (b, K): one-hot, or from a soft teacher.
+
+        `indices` (b,) are on the CPU; what goes to `device` is still 8 bits a pixel.
+        """
+        images = self._images.index_select(0, indices).to(device).float().div_(255)
         if self._probabilities is not None:
-            return images, self._probabilities[indices]
-        return images, one_hot(self._labels[indices], self._num_classes)
+            return images, self._probabilities.index_select(0, indices).to(device)
+        return images, one_hot(self._labels.index_select(0, indices).to(device), self._num_classes)
 
     def order(self, balance: bool, rng: torch.Generator) -> Tensor:
         """Indices (n,) for one pass: a permutation, or draws that even out the teacher's classes.

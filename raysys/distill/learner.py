@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from raysys.distill.engine import ALONE, Engine, Pass
 from raysys.distill.image_pool import ImagePool
 from raysys.distill.options import StudentOptions
 from raysys.distill.student import StudentTrainer
@@ -24,8 +25,15 @@ class Learner:
     """
 
     def __init__(
-        self, architecture: str, options: StudentOptions, task: Task, seed: int, device: str = "cpu"
+        self,
+        architecture: str,
+        options: StudentOptions,
+        task: Task,
+        seed: int,
+        device: str = "cpu",
+        engine: Engine = ALONE,
     ) -> None:
+        self._engine = engine
         self._architecture = architecture
         self._options = options
         self._task = task
@@ -46,11 +54,15 @@ class Learner:
         """The network that is trained now: `student` without its running average."""
         return self._trainer.student
 
+    def copied(self) -> "Learner":
+        """One that goes its own way from here, worked on by the same engine."""
+        return copy.deepcopy(self, {id(self._engine): self._engine})
+
     def run_passes(self, pool: ImagePool, rng: torch.Generator) -> float:
         """The `passes` after a round; the last one's mean loss, 0 if there is none."""
         loss = 0.0
         for _ in range(self._options.passes):
-            loss = self._trainer.run_pass(pool, rng)
+            loss = self._engine.run_pass(Pass(self._trainer, pool, rng))
         return loss
 
     def final_part(self, pool: ImagePool, rng: torch.Generator) -> float | None:
@@ -64,7 +76,7 @@ class Learner:
         until = min(options.final_passes, done + max(1, -(-options.final_passes // FINAL_PARTS)))
         loss = 0.0
         for _ in range(done, until):
-            loss = self._trainer.run_pass(pool, rng)
+            loss = self._engine.run_pass(Pass(self._trainer, pool, rng))
         if until == options.final_passes:
             self._generation += 1
             self._in_final_phase = False

@@ -5,22 +5,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor, wrong_weight: float = 1.0) -> Tensor:
+def soft_cross_entropy(logits: Tensor, targets: Tensor, wrong_weight: float | Tensor = 1.0) -> Tensor:
     """Mean over n of -sum_k targets_k log softmax(logits)_k; ordinary cross-entropy for one-hot targets.
 
     Rows whose most likely class is not that of the target count `wrong_weight` times, and the mean is still
     over n (QEDG, AAAI 2025, `Imbalance_CrossEntropyLoss` of its release).
     """
-    losses = -(targets * F.log_softmax(logits, dim=1)).sum(dim=1)
-    if wrong_weight != 1:
-        right = logits.argmax(dim=1) == targets.argmax(dim=1)
-        losses = torch.where(right, losses, wrong_weight * losses)
-    return losses.mean()
+    if not isinstance(wrong_weight, Tensor) and wrong_weight == 1:
+        return F.cross_entropy(logits, targets)
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    right = logits.argmax(dim=1) == targets.argmax(dim=1)
+    return torch.where(right, losses, wrong_weight * losses).mean()
 
 
 def one_hot(labels: Tensor, num_classes: int, smoothing: float = 0.0) -> Tensor:
     """(n, K) targets: 1 - smoothing on the label, and smoothing / K spread over all classes."""
-    return F.one_hot(labels, num_classes).float() * (1 - smoothing) + smoothing / num_classes
+    # Not F.one_hot: it looks at every label first.
+    hits = labels.unsqueeze(1) == torch.arange(num_classes, device=labels.device)
+    return hits * (1 - smoothing) + smoothing / num_classes
 
 
 def per_sample_entropy(logits: Tensor) -> Tensor:

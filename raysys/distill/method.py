@@ -10,7 +10,9 @@ import numpy as np
 from torch import nn
 
 from raysys.distill.collapse import CollapseDetector
+from raysys.distill.engine import ALONE, Engine
 from raysys.distill.options import MethodOptions
+from raysys.distill.stopwatch import Stopwatch
 from raysys.oracle import Images, Response
 from raysys.records import Task, TrialConfig
 
@@ -50,8 +52,10 @@ class Setting:
     """What a method is given besides its options; the options in `config` are these, not yet checked.
 
     `images`: real training images, uint8 (n, c, h, w), without labels; None unless the method's options
-    declare `needs_images`. `device` is where it computes, `cpu` or `cuda`. `on_milestone` is called with the
-    method when so many images are charged as one of the config's milestones, before any more are asked.
+    declare `needs_images`. `device` is where it computes, `cpu` or `cuda`; `engine` does the heavy parts,
+    which it counts by `watch`; what else of `records.PARTS` a method does, it counts itself.
+    `on_milestone` is called with the method when so many images are charged as one of the config's
+    milestones, before any more are asked.
     """
 
     config: TrialConfig
@@ -60,6 +64,8 @@ class Setting:
     device: str = "cpu"
     images: Images | None = None
     on_milestone: Callable[["Method"], None] = lambda method: None
+    engine: Engine = ALONE
+    watch: Stopwatch = field(default_factory=lambda: Stopwatch(lambda: 0.0))
 
 
 class Method(ABC):
@@ -74,6 +80,7 @@ class Method(ABC):
 
     def __init__(self, setting: Setting, options: MethodOptions) -> None:
         self.task = setting.task
+        self.watch = setting.watch
         self._requests = setting.requests
         self._budget = options.query_budget
         self._milestones = [m for m in setting.config.milestones if m < options.query_budget]

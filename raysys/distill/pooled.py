@@ -1,6 +1,5 @@
 """The base of methods that keep all they asked in a pool, and teach it by the shared recipe (`learner`)."""
 
-import copy
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +33,8 @@ class PooledMethod(Method):
         self.device = setting.device
         self.rng = torch.Generator().manual_seed(part_seed(config.seed, config.method))
         self.pool = ImagePool(task.image_shape, task.num_classes)
-        self._learner = Learner(config.student, options, task, config.seed, setting.device)
+        self._engine = setting.engine
+        self._learner = Learner(config.student, options, task, config.seed, setting.device, setting.engine)
         self._asking = True
 
     @abstractmethod
@@ -66,7 +66,7 @@ class PooledMethod(Method):
         """See `Method.preview`: a copy of the student goes through the final phases on the pool so far."""
         if not self._final_passes:
             return super().preview()
-        learner = copy.deepcopy(self._learner)
+        learner = self._learner.copied()
         rng = torch.Generator().manual_seed(part_seed(self._seed, f"preview/{self.queries}"))
         while learner.final_part(self.pool, rng) is not None:
             pass

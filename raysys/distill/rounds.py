@@ -45,9 +45,10 @@ class Rounds:
         block = max(1, DRAWN_AT_ONCE // self._candidates)
         samples = None
         while (n := min(method.remaining, until - method.queries, block)) > 0:
-            drawn = self._draw(n * self._candidates)
-            if len(drawn) > n:
-                drawn = drawn[pick(method.student, drawn.to(method.device), n).cpu()]
+            with method.watch("generate"):
+                drawn = self._draw(n * self._candidates)
+                if len(drawn) > n:
+                    drawn = drawn[pick(method.student, drawn.to(method.device), n).cpu()]
             if (asked := method.ask_into_pool(drawn)) is not None:
                 samples = asked
         return Progress({"student": method.run_passes()}, samples)

@@ -15,12 +15,6 @@ POINTS = 6
 """The most points of a stroke's walk."""
 DETAIL = 12
 """Places on a curve between two points: close enough that a pen leaves no gaps."""
-BLOCK = 256
-"""Images drawn at once, at most."""
-DISTANCES = 2**26
-"""Distances of pixels to places in memory at once, about: 256 MiB."""
-FAR = 9.0
-"""Beside the picture, whose corners are at (-1, -1) and (1, 1)."""
 
 
 def scribbles(n: int, image_shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
@@ -31,16 +25,12 @@ def scribbles(n: int, image_shape: tuple[int, int, int], rng: torch.Generator) -
     channels, height, width = image_shape
     curves = _curves(_strokes(n * STROKES, rng)).view(n, STROKES, -1, 2)
     strokes = torch.randint(1, STROKES + 1, (n, 1), generator=rng)
-    drawn = (torch.arange(STROKES) < strokes).view(n, STROKES, 1, 1)
-    places = torch.where(drawn, curves, FAR).flatten(1, 2)
     pen = 0.04 + 0.14 * torch.rand(n, 1, generator=rng)
     blur = 0.015 + 0.03 * torch.rand(n, 1, generator=rng)
     rows, columns = ((torch.arange(side) + 0.5) / side * 2 - 1 for side in (height, width))
     pixels = torch.cartesian_prod(rows, columns)
-    block = max(1, min(BLOCK, DISTANCES // (len(pixels) * places.shape[1])))
-    distance = torch.cat(
-        [torch.cdist(pixels.expand(len(part), -1, -1), part).amin(2) for part in torch.split(places, block)]
-    )
+    drawn = zip(curves, strokes.flatten().tolist(), strict=True)
+    distance = torch.stack([_nearest(own[:count].flatten(0, 1), pixels) for own, count in drawn])
     ink = torch.sigmoid((pen - distance) / blur).view(n, 1, height, width)
     if channels == 1:
         return ink
@@ -82,3 +72,10 @@ def _curves(points: Tensor) -> Tensor:
     t = torch.linspace(0, 1, DETAIL).view(1, 1, -1, 1)
     curve = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
     return curve.flatten(1, 2)
+
+
+def _nearest(places: Tensor, pixels: Tensor) -> Tensor:
+    """How far each of `pixels` (m, 2) is from the nearest of `places` (k, 2): (m,)."""
+    # |a - b|^2 = |a|^2 - 2 ab + |b|^2; for one image alone it stays in a CPU's cache.
+    squares = torch.addmm(places.square().sum(1, keepdim=True), places, pixels.t(), alpha=-2).amin(0)
+    return (squares + pixels.square().sum(1)).clamp_min(0).sqrt()

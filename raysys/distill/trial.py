@@ -9,14 +9,19 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from raysys.distill.determinism import compute_deterministically
+from raysys.distill.engine import ALONE, Engine
 from raysys.distill.evaluation import evaluate
 from raysys.distill.method import Asked, Method, Setting, joined
 from raysys.distill.registry import build_method
+from raysys.distill.stopwatch import Stopwatch, Timed
 from raysys.errors import CorruptRunError
 from raysys.oracle import BudgetExhausted, Images, Oracle, Response
-from raysys.records import EvalSet, Report, Task, TrialConfig
+from raysys.records import REST, EvalSet, Report, Task, TrialConfig
 
-STATE_VERSION = 2
+STATE_VERSION = 3
+READABLE = (2, 3)
+"""Versions of saved states that are read: those of 2 have torch's optimizers, and no times."""
 
 DIVERGED = "diverged: the student's outputs are NaN"
 """The note of a trial that ended with such a student."""
@@ -64,26 +69,33 @@ class KeptRequests:
     that were paid for. What was kept is asked instead: its answer stands in the ledger.
     """
 
-    def __init__(self, oracle: Oracle, keeper: Keeper) -> None:
+    def __init__(self, oracle: Oracle, keeper: Keeper, watch: Stopwatch) -> None:
         self._oracle = oracle
         self._keeper = keeper
+        self._watch = watch
         self._asked: list[Asked] = []
 
     def ask(self, images: Images, sequence: int) -> Asked | None:
         """See `Requests.ask`."""
-        kept = self._keeper.kept_request(sequence)
-        if kept is None:
-            self._keeper.keep_request(sequence, images)
-        else:
-            images = kept
+        with self._watch("save"):
+            kept = self._keeper.kept_request(sequence)
+            if kept is None:
+                self._keeper.keep_request(sequence, images)
+            else:
+                images = kept
         # Other trials ask at the same time: what a run's cap leaves may shrink again and again.
-        while isinstance(reply := self._oracle.ask(images, sequence), BudgetExhausted):
+        while isinstance(reply := self._answer(images, sequence), BudgetExhausted):
             if not reply.remaining:
                 return None
             images = images[: reply.remaining]
-            self._keeper.keep_request(sequence, images)
+            with self._watch("save"):
+                self._keeper.keep_request(sequence, images)
         self._asked.append(Asked(images, reply))
         return self._asked[-1]
+
+    def _answer(self, images: Images, sequence: int) -> Response | BudgetExhausted:
+        with self._watch("ask"):
+            return self._oracle.ask(images, sequence)
 
     def keep_pairs(self, queries: int) -> None:
         """Keep what was asked since the last call; `queries` counts all that the trial has asked."""
@@ -115,22 +127,29 @@ def run_trial(
     clock: Callable[[], float],
     device: str = "cpu",
     images: Images | None = None,
+    engine: Engine = ALONE,
 ) -> Outcome:
     """Run a trial to its end, or go on from its last saved state.
 
-    `images` are real training images for a method that `needs_images`, and None for any other.
+    `images` are real training images for a method that `needs_images`, and None for any other; `engine` does
+    the heavy parts.
 
     `on_reports` gets each new report, after the state that it belongs to is saved; after a restart it
     gets all earlier ones once more, since nobody knows which of them arrived. The same config, task and
     answers give the same student, however often the trial was interrupted; interrupted on one machine and
     gone on with on another, it ends with another student, but no image is paid for twice.
     """
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    requests = KeptRequests(oracle, keeper)
-    reports: list[Report] = []
+    compute_deterministically()
+    saved = keeper.load()
+    state = None if saved is None else _unpack(saved)
+    reports = [] if state is None else [Report(**row) for row in state["reports"]]
+    watch = Stopwatch(clock, _time_of(reports[-1]) if reports else None)
+    requests = KeptRequests(oracle, keeper, watch)
 
     def report(student: nn.Module, losses: Mapping[str, float], milestone: bool = False) -> None:
-        accuracy, agreement = evaluate(student, val)
+        with watch("evaluate"):
+            accuracy, agreement = evaluate(student, val)
+        seconds_by = watch.read()
         reports.append(
             Report(
                 uid=config.uid,
@@ -140,9 +159,10 @@ def run_trial(
                 val_accuracy=accuracy,
                 agreement=agreement,
                 pool_size=method.pool_size,
-                seconds=before + clock() - start,
+                seconds=math.fsum(seconds_by.values()),
                 losses=dict(losses),
                 milestone=milestone,
+                seconds_by=seconds_by,
             )
         )
 
@@ -150,18 +170,19 @@ def run_trial(
         report(method.preview(), {}, milestone=True)
         on_reports(reports[-1:])  # after a restart it comes again: the same one
 
-    method = build_method(Setting(config, task, requests, device, images, at_milestone))
-    reports += _restore(method, keeper.load())
-    before = reports[-1].seconds if reports else 0.0
+    timed = Timed(engine, watch)
+    method = build_method(Setting(config, task, requests, device, images, at_milestone, timed, watch))
+    if state is not None:
+        method.load_state_dict(state["method"])
     if reports:
         on_reports(reports)
-    start = clock()
     for progress in method.run():
         report(method.student, progress.losses)
-        if progress.samples is not None:
-            keeper.show(reports[-1].step, progress.samples)
-        requests.keep_pairs(method.queries)  # before the state that does not ask for them again
-        keeper.save(_pack(method, reports), method.sequence)
+        with watch("save"):
+            if progress.samples is not None:
+                keeper.show(reports[-1].step, progress.samples)
+            requests.keep_pairs(method.queries)  # before the state that does not ask for them again
+            keeper.save(_pack(method, reports), method.sequence)
         on_reports(reports[-1:])
     notes = (DIVERGED if reports and math.isnan(reports[-1].agreement) else "", method.note)
     return Outcome(method.student.eval(), reports, "; ".join(filter(None, notes)))
@@ -179,13 +200,9 @@ def _pack(method: Method, reports: Sequence[Report]) -> bytes:
     return buffer.getvalue()
 
 
-def _restore(method: Method, saved: bytes | None) -> list[Report]:
-    """Load a saved state into the method; the reports up to it. Never unpickles anything but tensors."""
-    if saved is None:
-        return []
-    state = _unpack(saved)
-    method.load_state_dict(state["method"])
-    return [Report(**row) for row in state["reports"]]
+def _time_of(report: Report) -> Mapping[str, float]:
+    """Where the time went up to a report; an older raysys did not tell."""
+    return report.seconds_by or {REST: report.seconds}
 
 
 @dataclass(frozen=True)
@@ -205,6 +222,7 @@ def saved_position(saved: bytes) -> Position:
 
 
 def _unpack(saved: bytes) -> dict[str, Any]:
+    """What `_pack` packed; never unpickles anything but tensors and plain values. Raises CorruptRunError."""
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(saved), weights_only=True)  # noqa: TID251
         version = state["version"]
@@ -214,9 +232,9 @@ def _unpack(saved: bytes) -> dict[str, Any]:
             str(error).partition("\n")[0],
             "without its folder in checkpoints/ it starts again; the ledger answers what it asked before",
         ) from error
-    if version != STATE_VERSION:
+    if version not in READABLE:
         raise CorruptRunError(
-            f"a trial's saved state has version {version}, this raysys reads {STATE_VERSION}",
+            f"a trial's saved state has version {version}, this raysys reads {READABLE[0]} and {READABLE[1]}",
             hint="resume the run with the raysys that wrote it",
         )
     return state

@@ -97,6 +97,10 @@ class TeacherSpec(Strict):
     trusted: bool = Field(False, description="the file may be unpickled; only for files you made yourself")
     http: HttpSpec | None = Field(None, description="a server that is asked for its answers")
     replicas: int = Field(1, ge=1, le=64, description="copies of the network, spread over the cluster")
+    precision: Literal["auto", "float32"] = Field(
+        "auto",
+        description="auto: hard answers that are no near tie come in half precision where that is faster",
+    )
     top_k: int | None = Field(None, ge=1, description="soft: only the k largest probabilities are told")
     decimals: int | None = Field(None, ge=0, le=7, description="soft: probabilities are rounded")
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
-from raysys.data.augment import augment, flip_and_crop
+from raysys.data.augment import augment, draw_views, flip_and_crop, warp
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -75,3 +76,12 @@ def test_gradients_pass_through_a_crop() -> None:
     assert images.grad is not None
     assert set(images.grad.flatten().tolist()) <= {0.0, 1.0}
     assert images.grad.any()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 14)])
+def test_views_are_those_of_torchs_affine_grid(shape: tuple[int, int, int]) -> None:
+    images = torch.rand(5, *shape, generator=rng())
+    views = draw_views(5, 1.0, True, rng(1))
+    grid = F.affine_grid(views, list(images.shape), align_corners=False)
+    expected = F.grid_sample(images, grid, align_corners=False)
+    torch.testing.assert_close(warp(images, views), expected, rtol=0, atol=1e-5)

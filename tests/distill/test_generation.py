@@ -3,16 +3,19 @@ from typing import Any
 import pytest
 import torch
 from tiny_trial import TASK, linear
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from raysys.data.augment import augment, flip_and_crop
 from raysys.distill.generation import VIEW_STRENGTH, generate, raise_entropy
 from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.losses import one_hot, soft_cross_entropy
+from raysys.distill.precision import computes_in_bfloat16
 from raysys.models.classifiers import build_classifier
 from raysys.models.generators import Generator, reset
 from raysys.models.weights import state_sha256
 
 SMALL: dict[str, Any] = {"batch_size": 20, "g_width": 8, "latent_dim": 8, "g_steps": 3, "entropy_weight": 0.0}
+SMALL |= {"precision": "float32"}
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -75,6 +78,38 @@ def test_with_official_labels_the_view_is_the_released_crop() -> None:
     targets = one_hot(torch.arange(10).repeat(2), 10)
     logits = linear()(flip_and_crop(images, 4, draws))
     assert loss == pytest.approx(soft_cross_entropy(logits, targets).item())
+
+
+def test_in_half_precision_the_images_are_nearly_the_same_and_float32() -> None:
+    options = {"g_steps": 1, "reset_generator": False}
+    (exact, loss), (images, near) = (made(linear(), precision=one, **options) for one in ("float32", "auto"))
+    assert images.dtype == torch.float32
+    assert (images - exact).abs().max() < 0.01, "of 1: two grey levels and a half"
+    assert near == pytest.approx(loss, rel=0.01)
+    half = computes_in_bfloat16(torch.device("cpu"))
+    assert torch.equal(images, exact) is not half, "only a machine that has bfloat16 uses it"
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often the host looks at a number of the device, which makes it wait for a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("labels", ["once", "official"])
+def test_the_host_does_not_wait_for_the_device_in_every_step(labels: str) -> None:
+    counts = []
+    for steps in (1, 5):
+        with Reads() as reads:
+            made(linear(), g_steps=steps, labels=labels)
+        counts.append(reads.count)
+    assert counts[0] == counts[1]
 
 
 def test_the_step_with_the_lowest_loss_is_kept() -> None:

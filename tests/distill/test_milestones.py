@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_trial import CountingTeacher, CutOff, Door, MemoryKeeper, config, real_images, timeless, train
+from tiny_trial import DFME, CountingTeacher, CutOff, Door, MemoryKeeper, config, real_images, timeless, train
 
 from raysys.distill.options import METHODS
 from raysys.distill.trial import Outcome
@@ -22,12 +22,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "noise": {"method": "noise", "rounds": 3, "candidates": 2, "mixup": 0.2},
     "surrogate": {"method": "surrogate", "rounds": 3, "candidates": 2, "restart": True},
     "dfme": {
-        "method": "dfme",
-        "response": "soft",
-        "query_budget": 88,
-        "batch": 4,
-        "g_width": 8,
-        "latent_dim": 8,
+        **DFME,
         "replay": 2,
         "ema": 0.5,
     },

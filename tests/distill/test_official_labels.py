@@ -13,6 +13,7 @@ from tiny_trial import TASK, Door, MemoryKeeper, config, train
 from raysys.distill.method import Setting
 from raysys.distill.options import parse_options
 from raysys.distill.registry import build_method
+from raysys.distill.stopwatch import Stopwatch
 from raysys.distill.trial import KeptRequests
 from raysys.errors import UsageError
 from raysys.oracle import Images
@@ -70,7 +71,9 @@ def test_an_epoch_asks_each_image_or_its_mirror_whatever_the_task_allows(tmp_pat
 def test_on_cifar_views_are_cropped_too(tmp_path: Path) -> None:
     what = config(**PUBLISHED, epochs=2, query_budget=60)
     with Door(tmp_path) as door:
-        requests = KeptRequests(LocalOracle(door.service, what.uid, 60), MemoryKeeper())
+        requests = KeptRequests(
+            LocalOracle(door.service, what.uid, 60), MemoryKeeper(), Stopwatch(lambda: 0.0)
+        )
         for _ in build_method(Setting(what, replace(TASK, dataset="cifar10"), requests)).run():
             pass
         first, *second = door.teacher.asked

@@ -9,7 +9,7 @@ from tiny_trial import TASK, linear, pictures
 
 from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.image_pool import ImagePool
-from raysys.distill.student import StudentTrainer, mixup
+from raysys.distill.student import StudentTrainer
 from raysys.models.classifiers import build_classifier
 from raysys.models.weights import state_sha256
 from raysys.oracle import Response
@@ -47,6 +47,16 @@ def test_the_average_follows_its_formula() -> None:
         assert torch.allclose(weights(trainer.best), mean, atol=1e-6)
 
 
+def test_the_average_normalises_as_the_student_does_after_a_pass() -> None:
+    student = build_classifier("cnn3", TASK, seed=0)
+    trainer = StudentTrainer(student, recipe(ema=0.9), TASK)
+    before = [buffer.clone() for buffer in student.buffers()]
+    trainer.run_pass(pool(), rng())
+    for mean, latest in zip(trainer.best.buffers(), student.buffers(), strict=True):
+        assert torch.equal(mean, latest)
+    assert not all(map(torch.equal, before, student.buffers())), "batch norm has learnt"
+
+
 def test_without_an_average_the_student_itself_is_best() -> None:
     trainer = StudentTrainer(linear(), recipe(), TASK)
     assert trainer.best is trainer.student
@@ -57,7 +67,7 @@ def test_the_rate_falls_along_a_cosine_to_almost_0() -> None:
     rates = []
     for _ in range(6):
         trainer.run_pass(pool(), rng())
-        rates.append(trainer.state_dict()["optimizer"]["param_groups"][0]["lr"])
+        rates.append(trainer.state_dict()["optimizer"]["rate"])
     steps = [(done + 3 / 4) / 6 for done in range(6)]  # the last of 4 batches sets the rate
     assert rates == pytest.approx([0.25 * (1 + math.cos(math.pi * step)) for step in steps], rel=1e-5)
     assert rates[-1] < 0.01 * 0.5
@@ -66,7 +76,7 @@ def test_the_rate_falls_along_a_cosine_to_almost_0() -> None:
 def test_without_a_length_the_rate_is_constant() -> None:
     trainer = StudentTrainer(linear(), recipe(lr=0.5), TASK)
     trainer.run_pass(pool(), rng())
-    assert trainer.state_dict()["optimizer"]["param_groups"][0]["lr"] == 0.5
+    assert trainer.state_dict()["optimizer"]["rate"] == 0.5
 
 
 def after_two_passes(trainer: StudentTrainer, data: ImagePool) -> str:
@@ -159,42 +169,3 @@ def test_an_empty_pool_teaches_nothing(balance: bool) -> None:
     assert trainer.run_pass(ImagePool(TASK.image_shape, 10), rng()) == 0
     assert trainer.passes == 1
     assert state_sha256(trainer.student) == state_sha256(linear())
-
-
-def batch(n: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.rand(n, 1, 2, 2, generator=rng(1)), torch.eye(5)[torch.arange(n) % 5]
-
-
-def test_mixed_images_are_convex_pairs_with_the_same_weight_for_the_targets() -> None:
-    images, targets = torch.eye(8).view(8, 1, 2, 4), torch.eye(8)
-    mixed, mixed_targets = mixup(images, targets, 1.0, rng())
-    assert torch.allclose(mixed.flatten(1), mixed_targets)
-    assert torch.allclose(mixed_targets.sum(dim=1), torch.ones(8))
-    assert mixed_targets.min() >= 0
-    assert ((mixed_targets > 0).sum(dim=1) <= 2).all()
-    assert mixed_targets.diagonal().min() > 0, "the first of a pair is the image itself"
-
-
-def shares(alpha: float) -> torch.Tensor:
-    """The weight of each image's own target, where its partner has another class."""
-    images, targets = batch()
-    own = (mixup(images, targets, alpha, rng())[1] * targets).sum(dim=1)
-    return own[own < 1]
-
-
-def test_alpha_sets_how_much_is_mixed() -> None:
-    assert ((shares(1e-6) < 1e-3) | (shares(1e-6) > 1 - 1e-3)).all(), "one of the two, whole"
-    assert (shares(1e6) - 0.5).abs().max() < 0.01, "half and half"
-    assert shares(1.0).mean().item() == pytest.approx(0.5, abs=0.05)
-    assert shares(1.0).std().item() == pytest.approx(1 / math.sqrt(12), abs=0.03), "uniform"
-
-
-def test_mixing_depends_on_the_generator_alone() -> None:
-    images, targets = batch()
-    torch.manual_seed(1)
-    first = mixup(images, targets, 0.3, rng(5))
-    torch.manual_seed(2)
-    again, other = mixup(images, targets, 0.3, rng(5)), mixup(images, targets, 0.3, rng(6))
-    assert torch.equal(first[0], again[0])
-    assert torch.equal(first[1], again[1])
-    assert not torch.equal(first[0], other[0])

@@ -3,6 +3,7 @@ import io
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_trial import (
+    DFME,
     TASK,
     CutOff,
     Door,
@@ -26,7 +28,7 @@ from raysys.distill.trial import Outcome, run_trial
 from raysys.errors import CorruptRunError, LedgerError, StorageError, UsageError
 from raysys.models.weights import state_sha256
 from raysys.oracle import BudgetExhausted, Images, Oracle, Response
-from raysys.records import Task, TrialConfig
+from raysys.records import PARTS, Task, TrialConfig
 from raysys.teacher.service import LocalOracle
 
 RICH: dict[str, Any] = {
@@ -66,12 +68,7 @@ KINDS: dict[str, dict[str, Any]] = {
 SEARCHES: dict[str, Any] = {"distance": "minimal", "bisections": 2, "neighbours": 4, "turns": 2, "block": 4}
 OTHERS: dict[str, dict[str, Any]] = {
     "dfme": {
-        "method": "dfme",
-        "response": "soft",
-        "query_budget": 88,
-        "batch": 4,
-        "g_width": 8,
-        "latent_dim": 8,
+        **DFME,
         "directions": 2,
         "g_iter": 2,
         "d_iter": 2,
@@ -394,7 +391,13 @@ def test_seconds_go_on_after_an_interruption(tmp_path: Path) -> None:
         with pytest.raises(InterruptedError):
             run(keeper)
         reports = run(keeper).reports
-    assert [report.seconds for report in reports] == [1, 2, 3, 4, 5]
+    seconds = [report.seconds for report in reports]
+    assert all(earlier < later for earlier, later in pairwise(seconds))
+    for report in reports:
+        assert set(report.seconds_by) == set(PARTS)
+        assert sum(report.seconds_by.values()) == report.seconds
+    for earlier, later in pairwise(reports):
+        assert all(earlier.seconds_by[part] <= later.seconds_by[part] for part in PARTS)
     assert [report.attempt for report in reports] == [0, 0, 1, 1, 1]
 
 
@@ -431,7 +434,7 @@ def checked(content: object) -> bytes:
 def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
     with (
         Door(tmp_path) as door,
-        pytest.raises(CorruptRunError, match=r"has version 99, this raysys reads 2\n"),
+        pytest.raises(CorruptRunError, match=r"has version 99, this raysys reads 2 and 3\n"),
     ):
         train(door, config(), MemoryKeeper(checked({"version": 99})))
 

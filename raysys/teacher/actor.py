@@ -3,10 +3,11 @@
 import asyncio
 import itertools
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 from ray.actor import ActorHandle
@@ -17,8 +18,9 @@ from raysys.oracle import BudgetExhausted, Images, Response
 from raysys.records import Account
 from raysys.source import check_code, code_id
 from raysys.teacher.backend import Backend, Meter, Source
-from raysys.teacher.batcher import Batcher
+from raysys.teacher.lanes import Lanes
 from raysys.teacher.local import MAX_ROWS
+from raysys.teacher.local_link import LinkServer, LocalLink
 from raysys.teacher.service import Reply, Request, unwrap
 from raysys.teacher.setup import TeacherSetup
 
@@ -32,24 +34,27 @@ ATTEMPTS = 3
 """How often a forward is tried that dies with its replica."""
 RETURN_S = 600.0
 """How long a lost replica may take to come back. Trials that wait for it may hold the GPU that it needs."""
+INLINE_BYTES = 90_000
+"""Ray puts an argument of more than 100 kB into its object store, which doubles what the call costs."""
 
 
 class TeacherActor:
-    """Batcher and service in an asyncio shell: while groups are served, the next one gathers."""
+    """The service behind its two ways in: calls of Ray, and a socket for processes on this machine."""
 
     def __init__(self, setup: TeacherSetup, apart: bool) -> None:
         torch.set_num_threads(1)
         if setup.log is not None:  # what an actor writes to stderr is seen by nobody
-            logging.getLogger("raysys").addHandler(logging.FileHandler(setup.log, delay=True))
+            logger = logging.getLogger("raysys")
+            logger.addHandler(logging.FileHandler(setup.log, delay=True))
+            logger.setLevel(logging.INFO)
         backend: Backend = Replicas(setup) if apart else setup.source.backend(setup.device)
         self._service = setup.service(backend, setup.journal())
-        self._lanes = backend.lanes
         # Soft requests are answered one by one: lanes share them, rather than one lane taking all that wait.
         rows = 1 if setup.response == "soft" and backend.lanes > 1 else backend.max_rows
-        self._batcher: Batcher[tuple[Request, asyncio.Future[Reply]]] = Batcher(rows)
-        self._running = 0
-        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
-        self._threads = ThreadPoolExecutor(backend.lanes)
+        self._lanes = Lanes(self._service.serve, rows, backend.lanes)
+        self._link: LinkServer | None = None
+        with suppress(OSError):  # no such sockets here: there is Ray
+            self._link = LinkServer(self._lanes.put)
 
     @ray.method(concurrency_group="control")
     async def open(self, uid: str, budget: int) -> int:
@@ -72,35 +77,22 @@ class TeacherActor:
         self._service.count(executed)
 
     @ray.method(concurrency_group="control")
+    async def address(self) -> str | None:
+        """Where a `LocalLink` finds the teacher, on its own machine."""
+        return self._link.address if self._link else None
+
+    @ray.method(concurrency_group="control")
     async def end(self) -> None:
         """See `TeacherService.end`."""
+        if self._link:
+            self._link.close()
         await asyncio.get_running_loop().run_in_executor(None, self._service.end, PATIENCE_S)
 
     @ray.method(concurrency_group="ask")
-    async def ask(self, uid: str, epoch: int, sequence: int, images: Images) -> Reply:
-        """Queue a request and wait for its reply; an error is returned, not raised."""
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._batcher.put((Request(uid, epoch, sequence, images), reply), len(images))
-        if self._running < self._lanes:
-            self._running += 1
-            lane = asyncio.create_task(self._serve())
-            self._tasks.add(lane)
-            lane.add_done_callback(self._tasks.discard)
-        return await reply
-
-    async def _serve(self) -> None:
-        while batch := self._batcher.take():
-            requests = [request for request, _ in batch]
-            try:
-                replies = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, self._service.serve, requests
-                )
-            except BaseException as error:  # a bug: its callers must not wait for ever
-                replies = [RaysysError("the teacher service failed", repr(error))] * len(batch)
-            for (_, future), reply in zip(batch, replies, strict=True):
-                if not future.done():
-                    future.set_result(reply)
-        self._running -= 1  # in one step with the look at the empty queue: no request falls between them
+    async def ask(self, uid: str, epoch: int, sequence: int, *parts: Images) -> Reply:
+        """Queue a request, whose images come in parts, and wait for its reply: also an error is returned."""
+        images = np.concatenate(parts)
+        return await asyncio.wrap_future(self._lanes.put(Request(uid, epoch, sequence, images)))
 
 
 class Replica:
@@ -205,10 +197,32 @@ class ActorOracle:
         self._handle = handle
         self._uid = uid
         self.epoch: int = answer(handle.open.remote(uid, budget))
+        self._link: LocalLink | None = self._connected()
 
     def ask(self, images: Images, sequence: int) -> Response | BudgetExhausted:
         """See `raysys.oracle.Oracle.ask`. Raises UnreachableError when the actor is gone for good."""
-        return unwrap(answer(self._handle.ask.remote(self._uid, self.epoch, sequence, images)))
+        request, broken = (self._uid, self.epoch, sequence), False
+        if self._link:
+            try:
+                return unwrap(self._link.ask(*request, images))
+            except (OSError, EOFError):  # the actor may be starting again: Ray waits for it
+                broken = True
+        reply = answer(self._handle.ask.remote(*request, *in_parts(images)))
+        if broken:
+            self._link = self._connected()
+        return unwrap(reply)
+
+    def _connected(self) -> LocalLink | None:
+        """The short way; None on another machine than the teacher's."""
+        address = answer(self._handle.address.remote())
+        with suppress(OSError):
+            return LocalLink(address) if address else None
+        return None
+
+
+def in_parts(images: Images) -> list[Images]:
+    """The images in order, in arguments that Ray sends along with a call."""
+    return np.array_split(images, -(-images.nbytes // INLINE_BYTES) or 1)
 
 
 def answer(reference: Any) -> Any:

@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from raysys.data.splits import split_val_test
 from raysys.errors import StorageError, UsageError
 from raysys.files import write_atomic
 from raysys.models.classifiers import Classifier, build_classifier
+from raysys.models.optimizer import make_optimizer
 from raysys.models.weights import (
     load_checkpoint,
     load_safetensors,
@@ -33,11 +36,13 @@ from raysys.seeding import part_seed
 from raysys.space.schema import Recipe, TeacherSpec
 from raysys.teacher.local import TorchTeacher
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Part of the cache key: raise it when training changes what a recipe gives."""
 
 WARMUP_SHARE = 0.15
 """Share of the steps in which the learning rate of the cosine schedule rises to its peak."""
+FIRST, LAST = 1 / 25, 1e-4
+"""Where it starts, as a share of the peak, and where it ends, as a share of the start."""
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with (epochs done, epochs, mean training loss)."""
@@ -106,54 +111,62 @@ def measure(module: nn.Module, dataset: Dataset) -> tuple[float | None, float | 
     return float(right[val].mean()), float(right[test].mean())
 
 
+@contextmanager
+def _threads_for(module: nn.Module) -> Iterator[None]:
+    """One thread for a network without convolutions: beside other processes, such as Ray's at the start of a
+    run, short steps on several threads wait for each other most of the time.
+    """
+    before = torch.get_num_threads()
+    if not any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def train(module: Classifier, recipe: Recipe, dataset: Dataset, on_progress: Progress) -> None:
     """Train on the train split, on a GPU if there is one; leaves `module` on the CPU, in eval mode."""
+    with _threads_for(module):
+        _train(module, recipe, dataset, on_progress)
+
+
+def _train(module: Classifier, recipe: Recipe, dataset: Dataset, on_progress: Progress) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # Channels last: a third less time for convolutions on a CPU.
     module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     images = torch.tensor(dataset.train_images, device=device)
     labels = torch.tensor(dataset.train_labels, device=device)
     rng = torch.Generator().manual_seed(part_seed(recipe.seed, "teacher-data"))
-    optimizer = _optimizer(module, recipe)
+    optimizer = make_optimizer(recipe.optimizer, module.parameters(), recipe.lr, recipe.weight_decay)
     steps = -(-len(labels) // recipe.batch_size)
-    schedule = None
-    if recipe.schedule == "cosine":
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            recipe.lr,
-            total_steps=recipe.epochs * steps,
-            pct_start=WARMUP_SHARE,
-            cycle_momentum=False,
-        )
+    step = 0
     for epoch in range(recipe.epochs):
         total = torch.zeros((), device=device)
         for batch in torch.randperm(len(labels), generator=rng).to(device).chunk(steps):
             pixels = augment(images[batch].float() / 255, recipe.augment, dataset.task.flip, rng)
             logits = module(pixels.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(logits, labels[batch])
-            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            if recipe.schedule == "cosine":
+                optimizer.rate = recipe.lr * one_cycle(step, recipe.epochs * steps)
             optimizer.step()
-            if schedule is not None:
-                schedule.step()
+            step += 1
             total += loss.detach()
         on_progress(epoch + 1, recipe.epochs, float(total) / steps)
     module.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
 
-def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(
-            module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-        )
-    return torch.optim.SGD(
-        module.parameters(),
-        lr=recipe.lr,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
+def one_cycle(step: int, steps: int) -> float:
+    """The learning rate of a step, 0 <= `step` < `steps`, as a share of its peak.
+
+    It rises along half a cosine from `FIRST`, and falls along another one to `LAST` of that (one cycle, Smith
+    and Topin 2018, in the form of torch's OneCycleLR).
+    """
+    top, end = WARMUP_SHARE * steps - 1, steps - 1
+    rises = step <= top
+    start, stop, done = (FIRST, 1.0, step / top) if rises else (1.0, FIRST * LAST, (step - top) / (end - top))
+    return stop + (start - stop) / 2 * (1 + math.cos(math.pi * done))
 
 
 def _build(spec: TeacherSpec, dataset: Dataset) -> Classifier:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import ray
 import tiny_trial
@@ -312,6 +313,39 @@ def test_a_replica_with_another_raysys_answers_nothing(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match=r"another raysys than the driver\n  the driver has 0.0.9"):
         replica.answer(pictures(1))
     assert not source.forwards()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_a_caller_that_cannot_use_the_socket_asks_through_ray_and_gets_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Watched(str(tmp_path))
+    handle = start_teacher(setup_of(source, tmp_path))
+    near = ActorOracle(handle, "near", 10**4)
+    assert ray.get(handle.address.remote()), "near asks by the socket"
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)  # refused, as on another machine
+    far = ActorOracle(handle, "far", 10**4)
+    monkeypatch.undo()
+    images = pictures(3001)  # more than Ray sends along with a call
+    for oracle in (near, far):
+        reply = oracle.ask(images, 0)
+        assert isinstance(reply, Response)
+        assert reply.labels.tolist() == truth(images)
+    forwards = len(source.forwards())
+
+    victim = int(next(iter(source.forwards())).partition("-")[0])
+    ray.kill(handle, no_restart=False)
+    until(lambda: not psutil.pid_exists(victim))  # it may compute what it cannot record any more
+    for oracle in (near, far):
+        again = oracle.ask(images, 0)
+        assert isinstance(again, Response)
+        assert again.labels.tolist() == truth(images)
+        assert isinstance(oracle.ask(pictures(2, seed=1), 1), Response)
+    assert len(source.forwards()) == forwards + 2, "what was recorded is not asked again"
+    accounts = ray.get(handle.accounts.remote())
+    assert {uid: one.charged for uid, one in accounts.items()} == {"near": 3003, "far": 3003}
+    ray.kill(handle)
 
 
 class Homeless:

@@ -1,23 +1,10 @@
 import numpy as np
 import torch
-from tiny_trial import TASK, linear, pictures
+from tiny_trial import TASK, Counts, linear, pictures
 
 from raysys.models.classifiers import build_classifier
 from raysys.models.weights import state_sha256
 from raysys.teacher.local import TorchTeacher
-
-
-class Counts:
-    """A meter that notes what is sent."""
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[int, int]] = []
-
-    def sent(self, start: int, stop: int) -> None:
-        self.spans.append((start, stop))
-
-    def unsent(self, start: int, stop: int) -> None:
-        raise AssertionError("a network in this process is always reached")
 
 
 def test_answers_are_the_softmax_of_the_module_on_pixels_from_0_to_1() -> None:

@@ -11,7 +11,7 @@ from raysys.models.classifiers import build_classifier
 from raysys.models.weights import save_safetensors
 from raysys.space.load import load_space
 from raysys.space.schema import Recipe, TeacherSpec
-from raysys.teacher.training import find, find_or_train, measure
+from raysys.teacher.training import find, find_or_train, measure, one_cycle
 
 RECIPE = Recipe(epochs=2, batch_size=100, optimizer="sgd", lr=0.1, augment=0.2)
 SPEC = TeacherSpec(architecture="cnn3", recipe=RECIPE)
@@ -135,3 +135,16 @@ def test_programs_that_cannot_be_used_are_refused(digits: Dataset, tmp_path: Pat
     (tmp_path / "broken.pt2").write_bytes(b"nothing")
     with pytest.raises(UsageError, match="cannot load the program"):
         find(TeacherSpec(program=str(tmp_path / "broken.pt2"), trusted=True), digits, tmp_path)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 7, 100])
+def test_the_learning_rate_goes_through_one_cycle(steps: int) -> None:
+    """As in torch, whose class imports its compiler."""
+    optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.3)
+    reference = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.3, total_steps=steps, pct_start=0.15, cycle_momentum=False
+    )
+    for step in range(steps):
+        assert 0.3 * one_cycle(step, steps) == pytest.approx(reference.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        reference.step()

@@ -49,7 +49,7 @@ SETTINGS = {
     "generations": 1,
 }
 
-TITLES = {"teacher": "ray::TeacherActor", "worker": "ray::ImplicitFunc"}
+TITLES = {"teacher": "ray::TeacherActor", "worker": "ray::ImplicitFunc", "pack": "ray::PackActor"}
 """How Ray names the processes of the victims that are its."""
 FATAL = ("teacher", "driver", "server")
 """Victims whose death may lose an answer on its way. A worker's answer reaches the ledger all the same."""
@@ -68,10 +68,11 @@ PATIENCE_S = 300
 class Workshop:
     """A folder, a teacher server whose port stays the same, and one run at a time against it."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, pack: int = 1) -> None:
         self.run = folder / "runs" / "run"
         self._folder = folder
         self._options = options
+        self._pack = pack
         self._environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
         self._environment.pop("RAYSYS_STORAGE", None)
         self._port = 0
@@ -136,7 +137,8 @@ class Workshop:
         return journal.read_bytes().count(b'{"uid":"u') if journal.exists() else 0
 
     def _tune(self, *arguments: str) -> None:
-        common = ["--concurrent", str(CONCURRENT), "--max-failures", "100%", "--progress", "none", "--json"]
+        size = ["--concurrent", str(CONCURRENT), "--pack", str(self._pack)]
+        common = [*size, "--max-failures", "100%", "--progress", "none", "--json"]
         self.driver = self._start("driver", "tune", *arguments, *common)
 
     def _start(self, who: str, *arguments: str) -> subprocess.Popen[bytes]:

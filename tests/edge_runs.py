@@ -86,6 +86,7 @@ def report(number: int, step: int, attempt: int = 1, **values: Any) -> Report:
         "pool_size": 100 * (step + 1),
         "seconds": 0.5 * step,
         "losses": {"cross_entropy": 1 / (step + 1)},
+        "seconds_by": {"generate": 0.3 * step, "train": 0.2 * step},
     }
     return Report(uid=f"u{number:05d}", attempt=attempt, step=step, **{**known, **values})
 

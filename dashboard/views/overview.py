@@ -16,6 +16,7 @@ from raysys.store.health import Finding, Severity, faults, life, worst_first
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import RunState
 from raysys.store.reader import Snapshot
+from raysys.store.seconds import seconds_by, shares
 
 _HEIGHT, _NARROWEST = 320, 360  # of a chart, in pixels
 
@@ -79,7 +80,12 @@ def _metrics(view: frame.View) -> None:
             st.metric(
                 "USD", f"{manifest.cost:,.2f}", help="What the teacher's owner may bill: every attempt."
             )
-        st.metric("Hours of work", f"{told.hours:,.2f}", help="Of all trials together.")
+        spent_on = shares(cached(_seconds_by, run))
+        st.metric(
+            "Hours of work",
+            f"{told.hours:,.2f}",
+            help=f"Of all trials together{f': {spent_on}' if spent_on else ''}.",
+        )
         st.metric(
             "Failed trials",
             f"{told.failed} of {told.ended}" + (f" ({told.failed / told.ended:.0%})" if told.ended else ""),
@@ -148,6 +154,10 @@ def _states(run: Snapshot) -> None:
         st.page_link("views/trials.py", label="Look closer: Trials", icon=":material/arrow_forward:")
     else:
         st.info("No trial has ended yet. How they end shows here.")
+
+
+def _seconds_by(run: Snapshot) -> dict[str, float]:
+    return seconds_by(run.reports)
 
 
 def _charged(run: Snapshot) -> int:

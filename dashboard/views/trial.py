@@ -22,6 +22,7 @@ from raysys.store.front_distance import front_distances
 from raysys.store.pictures import sheet_steps
 from raysys.store.reader import Snapshot
 from raysys.store.schema import TRIALS, trial_record
+from raysys.store.seconds import seconds_by, shares
 from raysys.store.trial_list import FRONT, KNEE, Standing, siblings, standing, trial_list, trials_so_far
 
 _SHOWN_SHEETS = 8
@@ -92,6 +93,10 @@ def _record(run: Snapshot, uid: str) -> TrialRecord:
     return trial_record(row.to_pylist()[0])
 
 
+def _seconds_by(run: Snapshot, uid: str) -> dict[str, float]:
+    return seconds_by(run.reports.filter(pc.equal(run.reports["uid"], uid)))
+
+
 def _headline(run: Snapshot, record: TrialRecord) -> None:
     """What it is and what it reached."""
     score, budget = run.manifest.score, record.config.options.get("query_budget")
@@ -115,6 +120,8 @@ def _headline(run: Snapshot, record: TrialRecord) -> None:
     st.text(
         f"Method {config.method}, {config.response} answers, student {config.student}, seed {config.seed}."
     )
+    if told := shares(cached(_seconds_by, run, record.uid)):
+        st.text(f"Time: {told}.", help="By its last report. Ask is waiting for the teacher's answers.")
 
 
 def _standing(run: Snapshot, uid: str) -> None:

@@ -149,3 +149,14 @@ def parse_share(text: str) -> float:
     if not 0 <= share <= 1:
         raise UsageError(f"--max-failures {text} is no share", hint="write 10% or 0.1")
     return share
+
+
+def parse_pack(text: str) -> int | None:
+    """Trials that share a process, at least 1; None for `auto`. Raises UsageError."""
+    if text == "auto":
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", text):
+        raise UsageError(
+            f"--pack {text} is no number of trials", hint="write a number from 1 to 9999, or auto"
+        )
+    return int(text)

@@ -22,10 +22,14 @@ def show_plan(
     layout: "RunLayout",
     search: "Search",
     concurrent: int | None,
+    pack: int | None,
     address: str,
     json: bool,
 ) -> None:
-    """Print the first configs that a run would try, and the most that it would take."""
+    """Print the first configs that a run would try, and the most that it would take.
+
+    `pack` None: as many trials share a place as its GPU takes, which only the run finds out.
+    """
     from raysys.cluster.caps import run_caps
     from raysys.cluster.early_stopping import plan_stopping
     from raysys.cluster.warm_start import earlier_trials
@@ -37,7 +41,9 @@ def show_plan(
     earlier = earlier_trials(space, search.warm_start, output.note)
     study = StudySearcher(space, search.sampler, search.seed, earlier=earlier)
     samples = [study.ask() for _ in range(min(CONFIGS, space.trials))]
-    at_once = _at_once(space, concurrent, address)
+    if pack is None and not space.resources.gpus_per_trial:
+        pack = 1
+    at_once = _at_once(space, concurrent, pack, address)
     worst = worst_case(space, caps, trials_like(layout.storage, space), at_once)
     if json:
         told = {name: getattr(worst, name) for name in ("queries", "held_out", "cost", "seconds")}
@@ -54,13 +60,15 @@ def show_plan(
     if search.seeds > 1 and space.parameters:
         output.result(f"seeds: configs on the front get {search.seeds} of the {space.trials} trials each")
     held = space.resources
+    together = f"{pack} trials" if pack else "as many trials as a GPU takes"
+    who = "trial" if pack == 1 else f"pack of {together}"
     output.result(
-        f"each trial holds {held.cpus_per_trial:g} CPU and {held.gpus_per_trial:g} GPU",
+        f"each {who} holds {held.cpus_per_trial:g} CPU and {held.gpus_per_trial:g} GPU",
         f"results would go to {layout.location}; nothing was written",
     )
 
 
-def _at_once(space: "Space", asked: int | None, address: str) -> int:
+def _at_once(space: "Space", asked: int | None, pack: int | None, address: str) -> int:
     """How many trials would run at once here; on a cluster, which is not asked, `asked` or one."""
     from raysys.cluster.ray_cluster import Places
     from raysys.errors import UnreachableError
@@ -76,6 +84,7 @@ def _at_once(space: "Space", asked: int | None, address: str) -> int:
     try:
         places = Places(space.resources, asked, False, networks, lambda: [there])
         places.check()
+        places.pack = pack or 1
         return places.count
     except UnreachableError as error:
         output.warning(error.what, f"{error.why}, if this is where it will run", error.hint)

@@ -109,6 +109,7 @@ def _show(layout: "RunLayout", snapshot: "Snapshot", driver: "Driver | None", js
     from raysys.store.health import health
     from raysys.store.manifest import RunState
     from raysys.store.points import front_json, run_front
+    from raysys.store.seconds import seconds_by, shares
     from raysys.teacher.accounts import charged, quick_accounts
 
     manifest = snapshot.manifest
@@ -116,6 +117,7 @@ def _show(layout: "RunLayout", snapshot: "Snapshot", driver: "Driver | None", js
     accounts = quick_accounts(layout.ledger, layout.filesystem)
     findings = health(snapshot, driver, accounts)
     spent = charged(snapshot.charged, {} if manifest.state.settled else accounts)
+    seconds = seconds_by(snapshot.reports)
     if json:
         messages = {
             "failures": snapshot.failures(),
@@ -124,8 +126,9 @@ def _show(layout: "RunLayout", snapshot: "Snapshot", driver: "Driver | None", js
         }
         queries = {"charged": spent.queries, "exact": spent.exact, "executed": manifest.executed}
         state = {"state": manifest.state, "trials": snapshot.counts(), "queries": queries}
+        rest = {"skipped_parts": snapshot.skipped, "seconds_by": seconds}
         works = driver and {**driver.model_dump(mode="json", exclude={"token"}), "alive": driver.alive}
-        output.print_json({**front, **state, **messages, "driver": works, "skipped_parts": snapshot.skipped})
+        output.print_json({**front, **state, **messages, "driver": works, **rest})
         return
     caps, method = told(manifest.caps), described(manifest.method)
     rows = [
@@ -140,6 +143,8 @@ def _show(layout: "RunLayout", snapshot: "Snapshot", driver: "Driver | None", js
         rows.insert(1, ("driver", _driver_text(driver)))
     if manifest.price:
         rows.append(("cost", f"{manifest.cost:,.2f} USD, at {manifest.price:g} USD for each image sent"))
+    if spent_on := shares(seconds):
+        rows.append(("time of the trials", spent_on))
     if snapshot.skipped:
         rows.append(("lost", "rows of the tables, see below"))
     output.table(("", ""), rows)

@@ -18,10 +18,12 @@ def print_summary(layout: "RunLayout", ended: "Ended", json: bool) -> None:
     from raysys.records import TrialStatus
     from raysys.store.points import front_json, run_front
     from raysys.store.reader import read_run
+    from raysys.store.seconds import seconds_by, shares
 
     snapshot, quoted = read_run(layout), shlex.quote(layout.location)
     front = front_json(snapshot, run_front(snapshot))
     counts = snapshot.counts()
+    seconds = seconds_by(snapshot.reports)
     if json:
         states = ("finished", "stopped", "failed", "running", "pending", "interrupted")
         queries = {"charged": snapshot.charged, "executed": snapshot.manifest.executed}
@@ -33,6 +35,7 @@ def print_summary(layout: "RunLayout", ended: "Ended", json: bool) -> None:
                 "trials": trials,
                 "queries": queries,
                 "cost": snapshot.manifest.cost,
+                "seconds_by": seconds,
                 "hypervolume": front["hypervolume"],
                 "front": front["points"],
             }
@@ -46,6 +49,8 @@ def print_summary(layout: "RunLayout", ended: "Ended", json: bool) -> None:
         if stopped := counts[TrialStatus.STOPPED]:
             saved = f"{snapshot.unspent:,} queries of their budgets were not spent"
             output.result(f"early stopping: {stopped} trial(s) were stopped, {saved}")
+        if told := shares(seconds):
+            output.result(f"time of the trials: {told}")
     for error, count in snapshot.failures().items():
         output.warning(f"{count} trial(s) failed: {error}", hint=f"raysys show {quoted}")
     for uid, note in snapshot.notes().items():

@@ -89,27 +89,36 @@ def trial(
     record = _run(layout, chosen, wanted, common.data_root_or_default(data_root), preset or "")
     if record.error:
         output.warning(record.error)
+    from raysys.store.layout import inside
+    from raysys.store.reader import read_run
+    from raysys.store.seconds import seconds_by, shares
+
+    seconds = seconds_by(read_run(layout).reports)
     if json:
         told = {name: getattr(wanted, name) for name in ("uid", "method", "response", "seed")}
         results = {name: getattr(record, name) for name in RESULTS}
         # NaN, which is no number to itself, is what a diverged student reaches; JSON has none.
-        output.print_json(told | {name: value if value == value else None for name, value in results.items()})
+        told |= {name: value if value == value else None for name, value in results.items()}
+        output.print_json(told | {"seconds_by": seconds})
         return
-    from raysys.store.layout import inside
-
     rows = [
         ("queries", f"{record.queries:,}"),
         ("val accuracy", output.share(record.val_accuracy)),
         ("test accuracy", output.share(record.test_accuracy)),
         ("val agreement", output.share(record.agreement)),
         ("test agreement", output.share(record.test_agreement)),
+        ("time", shares(seconds)),
         ("weights sha256", record.weights_sha256),
         ("student", inside(inside(layout.location, "students"), record.uid)),
     ]
     output.table(("", ""), rows)
     if origin is not None and seed is None and sha256:
-        same = record.weights_sha256 == sha256
-        output.note(f"{'the same student as' if same else 'another student than'} {origin}, {sha256[:12]}")
+        output.note(
+            f"the same student as {origin}, {sha256[:12]}"
+            if record.weights_sha256 == sha256
+            else f"another student than {origin}, {sha256[:12]}: that was made in a pack, or with another"
+            " machine, thread count or torch"
+        )
 
 
 def _run(

@@ -26,6 +26,7 @@ WITH_RESUME = (
         "trust_program",
         "time",
         "concurrent",
+        "pack",
         "address",
         "data_root",
         "teacher_url",
@@ -110,6 +111,14 @@ def tune(
         typer.Option(metavar="RUN", help="learn from the trials of an earlier run; may be repeated"),
     ] = None,
     concurrent: Annotated[int | None, typer.Option(min=1, help="trials at once [default: what fits]")] = None,
+    pack: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="trials that share a process, and the CPUs and GPUs of one trial: faster on a GPU, not on"
+            " CPUs; auto: as many as the GPU's memory takes",
+        ),
+    ] = "1",
     cpus_per_trial: common.Cpus = None,
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial, e.g. 0.25")] = None,
     address: Annotated[str, typer.Option(help="local, auto or HOST:PORT of a Ray cluster")] = "local",
@@ -140,6 +149,7 @@ def tune(
 
     time_s = common.parse_duration(time) if time else None
     share = common.parse_share(max_failures)
+    together = common.parse_pack(pack)
     if resume is not None:
         _refuse_with_resume(context, space is not None)
         layout = RunLayout.open(resume)
@@ -176,7 +186,7 @@ def tune(
         if dry_run:
             from raysys.cli.dry_run import show_plan
 
-            return show_plan(chosen, layout, search, concurrent, address, json)
+            return show_plan(chosen, layout, search, concurrent, together, address, json)
 
     from raysys.cluster.machine import Machine
     from raysys.cluster.signals import exit_code, terminable
@@ -187,6 +197,7 @@ def tune(
         cache=default_cache_dir(),
         address=address,
         concurrent=concurrent,
+        pack=together,
         time_s=time_s,
         max_failures=share,
         progress=progress.value,

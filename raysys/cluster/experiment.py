@@ -73,7 +73,7 @@ def start_run(
             manifest = manifest.model_copy(update={"warm_start_sha256": sha256})
         write_manifest(layout, manifest)
         session = Session(layout, manifest, space, dataset, machine, say)
-        return session.go(session.prepare(), [])
+        return session.go(session.prepare, [])
 
 
 def resume_run(layout: RunLayout, machine: Machine, wish: Wish, say: Callable[[str], None]) -> Ended:
@@ -93,4 +93,4 @@ def resume_run(layout: RunLayout, machine: Machine, wish: Wish, say: Callable[[s
         session = Session(layout, run.manifest, run.space, run.dataset, machine, say)
         problem = run.problem or session.prepare()  # what cannot go on leaves the run as it is
         with crash_recorded(layout):
-            return session.go(problem, run.records)
+            return session.go(lambda: problem, run.records)

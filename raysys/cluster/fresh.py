@@ -9,6 +9,7 @@ import torch
 
 from raysys.cluster import problem as problems
 from raysys.cluster.plan import check_space
+from raysys.distill.determinism import compute_deterministically
 from raysys.distill.evaluation import predict
 from raysys.distill.image_pool import ImagePool
 from raysys.distill.learner import fresh_student
@@ -58,7 +59,7 @@ def train_fresh(
         )
     if dataset.test_labels is None:
         raise UsageError("fresh students are ranked by accuracy, and these held-out images have no labels")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    compute_deterministically()
     torch.set_num_threads(problems.threads(space))
     parts = problems.held_out(space, dataset)
 

@@ -102,8 +102,9 @@ def run_in_process(
         with ended_by_force(book, config.uid):
             problem = problems.prepare(space, dataset, layout, machine.cache, manifest.id, watcher.say)
             device = problems.device(space)
-            backend = stack.enter_context(closing(problem.teacher.backend(device)))
-            service = teacher_setup(space, problem, layout).service(backend, journal)
+            setup = teacher_setup(space, problem, layout)
+            backend = stack.enter_context(closing(setup.source.backend(device)))
+            service = setup.service(backend, journal)
             oracle = LocalOracle(service, EVALUATION, problem.evaluation_queries)
             val, test = problems.ask_held_out(problem, oracle)
             card = problems.tested_card(problem.card, val, test)

@@ -18,13 +18,15 @@ CONNECT_S = 5.0
 class Machine:
     """Where and how a run works; none of it changes a result but the threads of a trial.
 
-    `concurrent` None: as many trials as the CPUs or GPUs allow. `time_s`: end softly after that many seconds.
+    `concurrent` None: as many trials as the CPUs or GPUs allow. `pack`: trials that share a process and what
+    one trial holds of a node; None: as many as its GPU takes. `time_s`: end softly after that many seconds.
     """
 
     data_root: Path
     cache: Path
     address: str = "local"
     concurrent: int | None = None
+    pack: int | None = 1
     time_s: float | None = None
     max_failures: float = 0.1
     progress: Mode = "auto"

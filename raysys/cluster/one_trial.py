@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from raysys.cluster.trial_files import TrialFiles
+from raysys.distill.engine import ALONE, Engine
 from raysys.distill.trial import run_trial
 from raysys.oracle import Images, Oracle
 from raysys.records import EvalSet, Report, Task, TrialConfig
@@ -29,13 +30,14 @@ def run_one(
     clock: Callable[[], float],
     device: str,
     images: Images | None = None,
+    engine: Engine = ALONE,
 ) -> Delivered:
     """Run a trial from wherever its files say it stands, and save its student.
 
-    `images`: see `raysys.distill.trial.run_trial`; `note`: see `raysys.distill.trial.Outcome`.
+    `images`, `engine`: see `raysys.distill.trial.run_trial`; `note`: see `raysys.distill.trial.Outcome`.
     """
     files = TrialFiles(layout, config.uid)
     oracle = open_oracle(config.uid, int(config.options["query_budget"]))
-    outcome = run_trial(config, task, oracle, val, files, on_reports, clock, device, images)
+    outcome = run_trial(config, task, oracle, val, files, on_reports, clock, device, images, engine)
     sha256 = files.save_student(outcome.student, config)
     return Delivered(outcome.reports, sha256, outcome.note)

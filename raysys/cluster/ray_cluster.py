@@ -6,13 +6,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
 import ray
 
 import raysys
-from raysys.cluster.signals import held_back
+from raysys.cluster.signals import held_back, hurried
 from raysys.errors import UnreachableError
 from raysys.space.schema import Resources
 
@@ -25,6 +25,12 @@ ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "10",
 }
+
+AHEAD = {
+    "RAY_preload_python_modules": "torch",
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",  # else they end as soon as trials hold the CPUs
+}
+"""For a Ray that starts here: its first workers import torch at once, and then wait for the trials."""
 
 CODE = {"py_modules": [str(Path(raysys.__file__).parent)]}
 """What Ray brings to the workers of a cluster that is joined."""
@@ -45,9 +51,9 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def ray_session(
-    address: str, log: str | Path, on_loss: Callable[[], object] = lambda: None
+    address: str, log: str | Path, on_loss: Callable[[], object] = lambda: None, ahead: bool = False
 ) -> Iterator[None]:
-    """Ray at `address` (`local` starts one for this process).
+    """Ray at `address` (`local` starts one for this process; `ahead`: all its workers import torch first).
 
     What Ray and this driver have to say goes to `log`, also what Ray prints. A cluster that is joined gets
     this raysys for its workers, whatever is installed there. Raises UnreachableError.
@@ -56,16 +62,17 @@ def ray_session(
     word: before that, `on_loss` is called in another thread, and the process exits as for an unreachable
     cluster.
     """
-    for name, value in ENVIRONMENT.items():
+    for name, value in (ENVIRONMENT | (AHEAD if ahead else {})).items():
         os.environ.setdefault(name, value)
+    local = address == "local"
     try:
         with held_back():
             ray.init(
                 address=address,
-                include_dashboard=False if address == "local" else None,
+                include_dashboard=False if local else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env=None if address == "local" else CODE,
+                runtime_env=None if local else CODE,
             )
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
         raise _unreachable(address, error) from error
@@ -81,15 +88,39 @@ def ray_session(
     try:
         with redirect_stdout(handler.stream):  # Ray prints what befalls its nodes, some of it at the end
             try:
-                yield
+                with _plain_trials() if local else nullcontext():
+                    yield
             finally:
                 ended.set()
-                ray.shutdown()
+                with hurried():
+                    ray.shutdown()
     finally:
         told.handlers = []
         own.removeHandler(handler)
         own.setLevel(level)
         handler.close()
+
+
+@contextmanager
+def _plain_trials() -> Iterator[None]:
+    """While entered, trials run in workers that Ray has started ahead.
+
+    Tune names environment variables for each trial, and such a worker only fits where none are named. It
+    has the driver's, like all on this machine. With a Tune that keeps them elsewhere, trials start later.
+    """
+    try:
+        from ray.tune.execution.class_cache import DEFAULT_ENV_VARS, ENV_VARS_TO_PROPAGATE
+    except ImportError:
+        yield
+        return
+    before = DEFAULT_ENV_VARS.copy(), ENV_VARS_TO_PROPAGATE.copy()
+    DEFAULT_ENV_VARS.clear()
+    ENV_VARS_TO_PROPAGATE.clear()
+    try:
+        yield
+    finally:
+        DEFAULT_ENV_VARS.update(before[0])
+        ENV_VARS_TO_PROPAGATE.update(before[1])
 
 
 def _watch_head(address: str, ended: threading.Event, on_loss: Callable[[], object]) -> None:
@@ -147,9 +178,10 @@ def teacher_gpus(each: Resources, there: Sequence[Node], networks: int) -> float
 class Places:
     """How many trials may be under way, as nodes come and go.
 
-    As many as fit, at most `asked`. A cluster that was `joined` is asked for all that are asked for, also
-    while they do not fit: an autoscaler starts nodes for trials that wait. Each of the teacher's `networks`
-    has the share `teacher_gpus` of a GPU for itself, as the nodes are at the start.
+    As many as fit, `pack` of them in each place, at most `asked`. A cluster that was `joined` is asked for
+    all that are asked for, also while they do not fit: an autoscaler starts nodes for trials that wait. Each
+    of the teacher's `networks` has the share `teacher_gpus` of a GPU for itself, as the nodes are at the
+    start.
     """
 
     def __init__(
@@ -161,6 +193,7 @@ class Places:
         look: Callable[[], Sequence[Node]] = nodes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.pack = 1
         self._each = each
         self._asked = asked
         self._waits = joined and asked is not None
@@ -178,9 +211,9 @@ class Places:
             there = self._look()
             found = fits(self._each, there, self._taken_gpus)
             if found != self._fits:
-                _log.info("%d trials fit on %d nodes", found, len(there))
+                _log.info("%d trials fit on %d nodes", found * self.pack, len(there))
             self._fits, self._looked = found, self._clock()
-        return self._fits
+        return self._fits * self.pack
 
     @property
     def count(self) -> int:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 from raysys.cluster import problem as problems
@@ -20,6 +21,9 @@ from raysys.cluster.early_stopping import extras, is_further_seed, replayed, wit
 from raysys.cluster.final import end_by_force, finish
 from raysys.cluster.http_teacher import reconcile
 from raysys.cluster.machine import Machine
+from raysys.cluster.pack_actor import Packs
+from raysys.cluster.pack_auto import pack_size
+from raysys.cluster.pack_relay import HELD, relay
 from raysys.cluster.plan import FLOOR, budget_range
 from raysys.cluster.problem import Problem
 from raysys.cluster.progress import ProgressPrinter, run_status
@@ -60,6 +64,7 @@ class _Work:
     problem: Problem
     book: RunBook
     places: Places
+    packs: Packs
     brakes: Brakes
     teacher: Handle
     val: EvalSet
@@ -86,27 +91,31 @@ class Session:
         self._cap = most_queries(manifest.caps, space.price)
         self._start = time.monotonic()
 
-    def go(self, problem: Problem, records: list[TrialRecord]) -> Ended:
-        """Run what is left of the problem that `prepare` gave, finish."""
+    def go(self, prepare: Callable[[], Problem], records: list[TrialRecord]) -> Ended:
+        """Run what is left of the problem that `prepare` gives, finish."""
         write_manifest(self._layout, self._manifest)  # more trials and larger caps are kept, whatever happens
+        ahead = self._machine.pack == 1  # relays to packs, a process for each trial, are to be small
         with (
             run_log(self._layout, self._say) as log,
             RunWriter(self._layout) as writer,
-            ray_session(self._machine.address, log, self._head_lost),
-            SoftStop() as soft,
+            ray_session(self._machine.address, log, self._head_lost, ahead),
             ExitStack() as stack,
         ):
+            problem = prepare()  # while Ray's workers import what they need; a signal ends it at once
+            soft = stack.enter_context(SoftStop())
             book = stack.enter_context(interrupted_by_force(RunBook(writer, records, time.monotonic)))
             networks = 0 if self._space.teacher.http else self._space.teacher.replicas
             joined = self._machine.address != "local"
             places = Places(self._space.resources, self._machine.concurrent, joined, networks)
             places.check()
+            places.pack = self._pack(problem)
+            packs = Packs(self._space.resources, places.pack)
             teacher, val, test = self._teacher(problem, places.teacher_gpus, log, soft)
             card = problems.tested_card(problem.card, val, test)
             self._manifest = self._manifest.model_copy(update={"teacher": card})
             write_manifest(self._layout, self._manifest)  # a resumed run runs again, perhaps with more trials
             brakes = Brakes(soft, self._machine, self._manifest, book, self._elapsed)
-            work = _Work(problem, book, places, brakes, teacher, val)
+            work = _Work(problem, book, places, packs, brakes, teacher, val)
             if sum(record.status.ended for record in records) < self._manifest.trials:
                 self._search(work)
             book.interrupt()
@@ -116,6 +125,13 @@ class Session:
             ended = brakes.ended(self._cap_reached(work))
             finish(self._layout, self._manifest, book, problem.task, test, ended.state)
         return ended
+
+    def _pack(self, problem: Problem) -> int:
+        asked = self._machine.pack
+        if asked is None:
+            asked = pack_size(self._space, problem.task)
+            self._say(f"{asked} trials share a process" if asked > 1 else "each trial has its own process")
+        return min(asked, self._manifest.trials)  # a pack has a thread for each place
 
     def _head_lost(self) -> None:
         """The process will end now: say how the run stands, and what goes on with it."""
@@ -172,6 +188,7 @@ class Session:
             if scheduler and is_further_seed(config, book.records.values()):
                 scheduler.spare(config.uid)
             book.suggested(config)
+            work.packs.expect(config.uid)
             return asdict(config)
 
         searcher = TuneSearcher(
@@ -209,6 +226,7 @@ class Session:
             tuner.fit()
         finally:
             progress(True)  # gives the terminal back
+            work.packs.end()
 
     def _scheduler(self, teacher: Handle) -> TuneScheduler | None:
         """Early stopping, where the run has it, that knows what earlier sessions saw."""
@@ -225,6 +243,7 @@ class Session:
 
         def on_end(uid: str) -> None:
             work.teacher.close.remote(uid)
+            work.packs.dismiss(uid)
             records = list(work.book.records.values())
             pruner.prune(records, contenders(records, self._manifest.goal, self._manifest.seeds))
 
@@ -238,6 +257,9 @@ class Session:
         context = TrialContext(
             self._layout, work.problem.task, work.val, work.teacher, threads, gpu, images, code_id()
         )
+        if work.places.pack > 1:
+            apart = tune.with_parameters(relay, context=[ray.put(context)])
+            return tune.with_resources(apart, HELD)
         held = {"CPU": each.cpus_per_trial, "GPU": each.gpus_per_trial}
         return tune.with_resources(tune.with_parameters(trainable, context=context), held)
 

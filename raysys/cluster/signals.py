@@ -2,8 +2,10 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -11,6 +13,9 @@ SOFT = (signal.SIGINT, signal.SIGTERM)
 
 END_NOW = signal.SIGUSR2  # SIGUSR1 is Tune's
 """What `raysys stop --now` comes down to: as a second SIGTERM, also where there was no first one."""
+
+LOOK_S = 0.02
+"""How often `hurried` looks."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -42,6 +47,45 @@ def held_back() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+@contextmanager
+def hurried() -> Iterator[None]:
+    """While entered, a child that SIGTERM waits for, because it was started held back, is killed.
+
+    Ray ends its processes one by one, and would give each of them a second. One that has children keeps
+    it: it may be ending them. Needs Linux's /proc.
+    """
+    left = threading.Event()
+
+    def look() -> None:
+        while not left.wait(LOOK_S):
+            for child in _children(os.getpid()):
+                with suppress(OSError):  # it has ended
+                    if _is_held_back(child) and not _children(child):
+                        os.kill(child, signal.SIGKILL)
+
+    looking = threading.Thread(target=look, name="hurry", daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        left.set()
+        looking.join()
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        files = list(Path(f"/proc/{pid}/task").glob("*/children"))
+        return [int(child) for file in files for child in file.read_text().split()]
+    return []
+
+
+def _is_held_back(pid: int) -> bool:
+    """Whether SIGTERM was sent to the process, which blocks it (proc_pid_status(5))."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    waiting = next(line.split()[1] for line in lines if line.startswith("ShdPnd:"))
+    return bool(int(waiting, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def exit_code(end: KeyboardInterrupt) -> int:

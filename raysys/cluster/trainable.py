@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from ray import tune
 
 from raysys.cluster.one_trial import run_one
 from raysys.cluster.outbox import Outbox
+from raysys.distill.engine import ALONE, Engine
 from raysys.errors import StorageError, UnreachableError
 from raysys.files import read_bytes
 from raysys.oracle import Images
@@ -18,6 +19,9 @@ from raysys.records import EvalSet, Report, Task, TrialConfig
 from raysys.source import check_code
 from raysys.store.layout import RunLayout
 from raysys.teacher.actor import ActorOracle, Handle
+
+Send = Callable[[dict[str, Any]], None]
+"""Takes a result for Tune; when it returns, Tune has decided that the trial goes on."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,14 @@ class TrialContext:
 
 
 def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
+    """One trial on a worker of its own."""
+    work(TrialConfig(**config), context, tune.report)
+
+
+def work(trial: TrialConfig, context: TrialContext, send: Send, engine: Engine = ALONE) -> None:
     """One trial on a worker. Each result carries its new reports; the last one also a `status`."""
-    trial = TrialConfig(**config)
     torch.set_num_threads(context.threads)
-
-    def send(reports: Sequence[Report]) -> None:
-        tune.report(_result(reports))
-
-    outbox = Outbox(send, time.monotonic)
+    outbox = Outbox(lambda reports: send(_result(reports)), time.monotonic)
     try:
         check_code(context.code)
         _check_storage(context.layout)
@@ -59,20 +63,21 @@ def trainable(config: Mapping[str, Any], context: TrialContext) -> None:
             time.monotonic,
             context.device,
             context.images,
+            engine,
         )
     except (StorageError, UnreachableError) as error:
         # Not the trial's fault: the run should end, and a resume go on with the trial.
         outbox.flush()
         code = UnreachableError.exit_code if context.layout.uri else error.exit_code
         why = {"error": str(error), "exit_code": code}
-        tune.report({"uid": trial.uid, "reports": [], "status": "interrupted", **why})
+        send({"uid": trial.uid, "reports": [], "status": "interrupted", **why})
         return
     except Exception:
         outbox.flush()
         raise
     last = _result(outbox.take() or outcome.reports[-1:])
     ended = {"status": "finished", "note": outcome.note, "weights_sha256": outcome.weights_sha256}
-    tune.report({**last, **ended})
+    send({**last, **ended})
 
 
 def _check_storage(layout: RunLayout) -> None:

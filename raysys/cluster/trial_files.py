@@ -106,7 +106,9 @@ class TrialFiles:
         return digest
 
     def _seal(self, name: str, sequence: int, body: bytes) -> None:
-        self._write(self._folder / name.format(sequence), body + self._checksum(name, sequence, body))
+        parts = [body, self._checksum(name, sequence, body)]
+        path = self._folder / name.format(sequence)
+        write_atomic(self._layout.filesystem, path, lambda stream: stream.writelines(parts))
 
     def _read(self, name: str, sequence: int) -> bytes | None:
         """What was sealed; None where there is nothing, or it is damaged."""

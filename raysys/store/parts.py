@@ -153,7 +153,8 @@ class Parts:
         except (OSError, pa.ArrowException):  # of what is in memory
             return None
         for name in LATER.keys() & set(self.schema.names) - set(table.column_names):
-            table = table.append_column(name, pa.repeat(LATER[name], table.num_rows))
+            missing = pa.scalar(LATER[name], self.schema.field(name).type)
+            table = table.append_column(name, pa.repeat(missing, table.num_rows))
         return sound_part(table, self.schema)
 
     def _write(self, table: pa.Table, first: int, last: int) -> None:

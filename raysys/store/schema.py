@@ -6,13 +6,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from raysys.records import Report, Scalar, TrialConfig, TrialRecord, TrialStatus
+from raysys.records import PARTS, Report, Scalar, TrialConfig, TrialRecord, TrialStatus
 
 PARAMETER = "param."
 """Prefix of the column of one parameter, in the trials table."""
 
 LOSS = "loss."
 """Prefix of the column of one loss, in the reports table."""
+
+SECONDS = tuple(f"seconds.{part}" for part in PARTS)
+"""Columns of the reports table that say where its `seconds` went, null where an older raysys did not tell."""
 
 TRIALS = pa.schema(
     [
@@ -53,11 +56,12 @@ REPORTS = pa.schema(
         ("pool_size", pa.int64()),
         ("seconds", pa.float64()),
         ("milestone", pa.bool_()),
+        *((name, pa.float32()) for name in SECONDS),
     ]
 )
 """Columns of every reports part; `loss.NAME` columns (float64) follow."""
 
-LATER = {"milestone": False}
+LATER = {"milestone": False, **dict.fromkeys(SECONDS)}
 """Columns that parts of an older raysys lack, and what they would have had there."""
 
 
@@ -78,7 +82,12 @@ def trials_table(records: Sequence[TrialRecord]) -> pa.Table:
 
 def reports_table(reports: Sequence[Report]) -> pa.Table:
     """Reports as a table in the order given."""
-    rows = [{name: getattr(report, name) for name in REPORTS.names} for report in reports]
+    fields = [name for name in REPORTS.names if name not in SECONDS]
+    rows = [
+        {name: getattr(report, name) for name in fields}
+        | {name: report.seconds_by.get(part) for name, part in zip(SECONDS, PARTS, strict=True)}
+        for report in reports
+    ]
     losses = [{name: float(value) for name, value in report.losses.items()} for report in reports]
     return _with_columns(pa.Table.from_pylist(rows, schema=REPORTS), LOSS, losses)
 

@@ -4,7 +4,6 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,22 +44,18 @@ def test_ls_tells_a_run_that_runs_from_one_whose_driver_is_dead(
     assert (told["runs"], told["left"], told["ended"]) == (True, True, False)
 
 
-def test_watching_ends_when_the_driver_dies_without_another_word(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_watching_ends_when_the_driver_dies_without_another_word(tmp_path: Path) -> None:
     layout = build(tmp_path, "running")
+    command = [sys.executable, "-m", "raysys", "show", str(layout.root), "--watch"]
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as driver:
         driven_by(layout, driver.pid)
-        watch = threading.Thread(target=main, args=(["show", str(layout.root), "--watch"],), daemon=True)
-        watch.start()
-        told = ""
-        while "front" not in told:
-            told += capsys.readouterr().out
-        assert watch.is_alive()
+        watch = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert watch.stdout
+        while "front" not in watch.stdout.readline():
+            assert watch.poll() is None
         driver.communicate(b"\n")
-    watch.join(60)
-    assert not watch.is_alive()
-    assert f"process {driver.pid} on {socket.gethostname()} is dead" in told + capsys.readouterr().out
+    told, _ = watch.communicate(timeout=120)
+    assert f"process {driver.pid} on {socket.gethostname()} is dead" in told
 
 
 def test_a_run_whose_files_cannot_be_read_is_a_line_of_the_list(tmp_path: Path) -> None:

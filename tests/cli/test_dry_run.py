@@ -39,6 +39,17 @@ def test_earlier_trials_tell_the_time(home: Path, capsys: pytest.CaptureFixture[
     assert "in the slowest of 2 earlier trials" in shown
 
 
+def test_packs_are_more_trials_at_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    earlier = [trial(0, queries=1000, seconds=10)]
+    write_run(home / "runs" / "earlier", earlier, space=to_json(load_space("digits")))
+    assert main([*COMMAND, "--pack", "7"]) == 0
+    shown = capsys.readouterr().out
+    assert "00:10 a trial, 00:10 in all with" in shown
+    assert "each pack of 7 trials holds 1 CPU and 0 GPU" in shown
+    assert main([*COMMAND, "--pack", "auto"]) == 0
+    assert "each trial holds 1 CPU and 0 GPU" in capsys.readouterr().out
+
+
 def test_a_rate_limit_tells_the_least_time(capsys: pytest.CaptureFixture[str]) -> None:
     server = ["--teacher-url", "http://127.0.0.1:1", "-s", "teacher.http.queries_per_second=10"]
     assert main([*COMMAND, *server, "-s", "held_out=200"]) == 0

@@ -134,6 +134,13 @@ def test_show_groups_failures_by_their_first_line(tmp_path, capsys):
     assert "3,000 charged, the cap is 100,000 queries" in out
 
 
+def test_show_tells_where_the_time_of_all_trials_went(tmp_path, capsys):
+    layout = build(tmp_path, "three")
+    assert "60% generate, 40% train" in run(capsys, "show", layout.root)[1]
+    told = json.loads(run(capsys, "show", layout.root, "--json")[1])["seconds_by"]
+    assert told == pytest.approx({"generate": 1.8, "train": 1.2})
+
+
 def test_show_tells_what_is_wrong_and_what_to_do(tmp_path, capsys):
     layout = build(tmp_path, "one")
     lines = run(capsys, "show", layout.root)[1].splitlines()

@@ -206,14 +206,15 @@ RACE = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("pack", ["1", "2"])
 def test_a_stopped_trial_pays_for_its_milestone_and_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("RAYSYS_STORAGE", raising=False)
     Path("race.yaml").write_text(yaml.safe_dump(RACE))
-    tune = ["tune", "--concurrent", "1", "--progress", "none"]
+    tune = ["tune", "--concurrent", "1", "--pack", pack, "--progress", "none"]
     assert main([*tune, "--space", "race.yaml", "--name", "a", "--sampler", "random"]) == 0
     out, err = capsys.readouterr()
     assert "goes on" not in err, "decisions go to the run's log"

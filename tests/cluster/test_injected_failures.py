@@ -63,8 +63,9 @@ def tune(folder: Path, *options: str) -> tuple[dict[str, Any], str, list[psutil.
         return json.loads(out), err, left
 
 
-def test_each_trial_ends_in_its_own_way_and_nothing_is_left(tmp_path: Path) -> None:
-    options = ["--concurrent", "2", "--scheduler", "query-asha", "--max-failures", "20%"]
+@pytest.mark.parametrize("pack", [1, 2])
+def test_each_trial_ends_in_its_own_way_and_nothing_is_left(tmp_path: Path, pack: int) -> None:
+    options = ["--concurrent", "2", "--pack", str(pack), "--scheduler", "query-asha", "--max-failures", "20%"]
     told, err, left = tune(tmp_path, "--space", "moods.yaml", "--name", "run", *options)
     assert (told["state"], told["trials"]) == (
         "finished",

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,31 @@ ray_cluster._watch_head("127.0.0.1:1", threading.Event(), lambda: print("lost", 
 def test_a_driver_whose_head_is_gone_says_so_and_exits_with_6() -> None:
     done = subprocess.run([sys.executable, "-c", LOST_PROGRAM], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (6, "lost\n"), done.stderr
+
+
+AHEAD_PROGRAM = """
+import os, sys, time
+import psutil
+from ray import tune
+from raysys.cluster.ray_cluster import ray_session
+
+def trial(config):
+    tune.report({"started": psutil.Process().create_time(), "torch": "torch" in sys.modules})
+
+with ray_session("local", sys.argv[1], ahead=True):
+    workers = []
+    while not any(one.name() == "ray::IDLE" for one in workers):
+        workers = psutil.Process().children(recursive=True)
+        time.sleep(0.1)
+    began = time.time()
+    run = tune.RunConfig(storage_path=sys.argv[2], verbose=0)
+    (result,) = tune.Tuner(trial, run_config=run).fit()
+print("told:", result.metrics["started"] < began, result.metrics["torch"])
+"""
+
+
+@pytest.mark.slow
+def test_a_trial_runs_in_a_process_that_was_started_ahead(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", AHEAD_PROGRAM, str(tmp_path / "log"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert "told: True True" in done.stdout.splitlines(), done.stderr

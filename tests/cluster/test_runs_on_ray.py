@@ -142,3 +142,16 @@ def test_a_failing_trial_is_named_and_the_exit_code_says_so(shell: Shell) -> Non
     assert process.returncode in (1, 3), err
     assert "checkpoints" in err
     assert "Traceback" not in err + out
+
+
+def test_a_signal_ends_the_training_of_the_teacher_at_once(shell: Shell) -> None:
+    forever = ["-s", f"teacher.recipe.epochs={10**6}"]
+    process = shell.start("tune", "--space", "digits", *SMALL, *forever, "--name", "early")
+    assert process.stderr
+    while "training the teacher" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 143
+    assert f"raysys tune --resume {shell.run_path('early')}" in err
+    assert read_run(shell.run_path("early")).manifest.state == "interrupted"

@@ -14,7 +14,7 @@ from s3_server import S3
 from shell_runs import DIGITS, PATIENCE_S, Shell
 from streamlit.testing.v1 import AppTest
 
-import dashboard.app
+import dashboard
 from raysys.cli.app import main
 from raysys.models.weights import read_safetensors
 from raysys.records import TrialRecord
@@ -126,7 +126,7 @@ def test_what_reads_a_run_reads_it_on_s3(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_dashboard_shows_a_run_on_s3(killed: RunLayout, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = str(dashboard.app.__file__)
+    app = str(Path(dashboard.__path__[0], "app.py"))
     monkeypatch.setattr(sys, "argv", [app, s3.uri("some/where")])
     page = AppTest.from_file(app, default_timeout=60).run()
     assert not page.exception

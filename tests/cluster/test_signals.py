@@ -6,11 +6,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tiny_trial import TASK, CountingTeacher, pictures
 
 from raysys.cluster.problem import HeldOut, Problem, ask_held_out
-from raysys.cluster.signals import END_NOW, SoftStop, Terminated, exit_code, held_back, terminable
+from raysys.cluster.signals import END_NOW, SoftStop, Terminated, exit_code, held_back, hurried, terminable
 from raysys.distill.method import REQUEST_ROWS
 from raysys.oracle import Images, Response
 from raysys.records import TeacherCard
@@ -136,3 +137,36 @@ def test_a_run_that_is_stopped_while_it_asks_for_the_held_out_images_asks_no_fur
     assert exit_code(end.value) == 128 + number
     account = read_accounts(tmp_path)["evaluation"]
     assert (account.charged, account.executed) == (REQUEST_ROWS, REQUEST_ROWS), "its answer is kept"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_a_child_that_never_gets_its_sigterm_is_not_waited_for() -> None:
+    """But one that has children of its own may be ending them."""
+    waits = [sys.executable, "-c", "import time; time.sleep(300)"]
+    parent = "import subprocess, sys; subprocess.Popen(sys.argv[1:]); print(flush=True); input()"
+    with held_back():
+        lone = subprocess.Popen(waits)
+        other = subprocess.Popen(
+            [sys.executable, "-c", parent, *waits], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    assert other.stdin and other.stdout
+    other.stdout.readline()
+    with hurried():
+        other.terminate()
+        lone.terminate()
+        assert lone.wait(60) == -signal.SIGKILL
+        assert other.poll() is None
+    (grandchild,) = psutil.Process(other.pid).children()
+    grandchild.kill()
+    other.communicate("end\n", timeout=60)
+    assert other.returncode == 0
+
+
+def test_a_child_that_gets_no_signal_lives() -> None:
+    with held_back():
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with hurried():
+        subprocess.run([sys.executable, "-c", ""], check=True)
+    assert child.poll() is None
+    child.communicate(b"end\n", timeout=60)
+    assert child.returncode == 0

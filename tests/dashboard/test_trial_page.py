@@ -34,6 +34,7 @@ def test_it_opens_at_the_knee_with_what_the_trial_reached(three, tmp_path, monke
     assert shown["Val accuracy ↑"] == "95.00%"
     assert shown["Queries (images) ↓"] == "1,000"
     assert "seed 101" in texts(app)
+    assert "Time: 60% generate, 40% train." in texts(app)
     assert "Higher val accuracy than 50% of the other finished trials (n = 2)." in texts(app)
     assert "No finished trial dominates it; it dominates 0." in texts(app)
     assert "Its recipe is on the final front: it is the knee." in texts(app)

@@ -169,6 +169,7 @@ def test_a_click_on_a_point_of_the_front_leads_to_its_trial_and_back(address: st
     expect(page).to_have_url(re.compile(r"/trial\?.*trial=u00001"))
     expect(page.get_by_role("heading", name="Trial")).to_be_visible()
     expect(page.get_by_role("combobox", name="Trial", exact=True)).to_have_value("u00001")
+    settled(page)
     page.go_back()
     expect(page.get_by_role("heading", name="Trade-off")).to_be_visible()
     # Streamlit has put the trial into the address before it switches the page.

@@ -76,7 +76,7 @@ MOMENTS: dict[str, tuple[str, str, Wrapper]] = {
     "between generator steps": ("raysys.models.generators", "Generator.forward", before),
     "checkpoint not renamed": ("raysys.files", "write_atomic", before_rename("state-*.pt")),
     # in the teacher's actor
-    "after the forward": ("raysys.teacher.local", "TorchTeacher.predict", after),
+    "after the forward": ("raysys.teacher.hard", "HardTeacher.predict", after),
     "half an answer written": ("raysys.teacher.log", "LocalLog.append", half_an_answer),
     "charged, not answered": ("raysys.teacher.journal", "Journal.append_charges", after),
     # in the driver

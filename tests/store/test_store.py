@@ -25,6 +25,8 @@ from raysys.store.points import (
 )
 from raysys.store.reader import last_change, read_run, reports_of, trials_of
 from raysys.store.runs import discover
+from raysys.store.schema import SECONDS
+from raysys.store.seconds import seconds_by
 from raysys.store.writer import RunWriter
 
 
@@ -116,15 +118,16 @@ def test_many_parts_are_merged_while_the_run_goes_on(layout):
     assert max(record.queries for record in read_run(layout).records()) == 299
 
 
-def test_reports_of_an_older_raysys_are_of_no_milestone(tmp_path):
+def test_reports_of_an_older_raysys_are_of_no_milestone_and_say_nothing_of_their_time(tmp_path):
     layout = write_run(tmp_path / "run", [trial(0), replicate(1, of=0)])
     (part,) = reports_of(layout).files()
-    old = pq.read_table(part.path).drop_columns("milestone")
+    old = pq.read_table(part.path).drop_columns(["milestone", *SECONDS])
     pq.write_table(old, layout.reports / "part-00000001.parquet")
     Path(part.path).unlink()
     snapshot = read_run(layout)
     assert snapshot.skipped == 0
     assert not any(snapshot.reports["milestone"].to_pylist())
+    assert seconds_by(snapshot.reports) == {}
     assert run_front(snapshot, "anytime").points.seeds.tolist() == [2, 2, 2]
 
 

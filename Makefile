@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-fast test-cluster check browser picture screenshots clean
+.PHONY: demo test test-fast test-cluster check bench browser picture screenshots clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -37,6 +37,10 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) --editable ".[dev]"
 	@touch $@
+
+# Every table about speed and memory, some 15 minutes on two cores with nothing beside it.
+bench: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/all.py
 
 # The browser tests need a Chromium; where it cannot be installed they are skipped (in CI they fail).
 CHROMIUM := chromium-headless-shell chromium chromium-browser google-chrome

@@ -24,7 +24,7 @@ from raysys.space.schema import Space
 from raysys.store.layout import RunLayout
 from raysys.store.manifest import write_manifest
 from raysys.store.reader import reports_of, trials_of
-from raysys.store.schema import trials_table
+from raysys.store.schema import SECONDS, trials_table
 from raysys.teacher.journal import open_journal
 from raysys.teacher.ledger import Charge, RequestKey
 
@@ -140,6 +140,7 @@ def _reports(rng: np.random.Generator, records: list[TrialRecord], steps: int) -
     queries = np.rint(spent[:, None] * share).astype(np.int64)
     accuracy = 0.1 + (ends - 0.1)[:, None] * np.sqrt(share) + rng.normal(0, 0.01, (count, steps))
     accuracy[:, -1] = ends
+    seconds = np.outer([record.seconds for record in records], share).ravel()
     columns = {
         "uid": pa.array(np.repeat([record.uid for record in records], steps)),
         "attempt": np.ones(count * steps, np.int64),
@@ -148,11 +149,14 @@ def _reports(rng: np.random.Generator, records: list[TrialRecord], steps: int) -
         "val_accuracy": accuracy.ravel(),
         "agreement": accuracy.ravel() - 0.01,
         "pool_size": queries.ravel(),
-        "seconds": np.outer([record.seconds for record in records], share).ravel(),
+        "seconds": seconds,
         "milestone": np.zeros(count * steps, np.bool_),
         **{f"loss.{name}": rng.exponential(1 / np.tile(share * steps, count)) for name in LOSSES},
     }
-    return pa.table(columns)
+    parts = rng.dirichlet(np.ones(len(SECONDS)), len(seconds))
+    return pa.table(
+        columns | dict(zip(SECONDS, (parts * seconds[:, None]).astype(np.float32).T, strict=True))
+    )
 
 
 def _book(layout: RunLayout, rng: np.random.Generator, records: list[TrialRecord]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import ray
 
 import raysys
-from raysys.cluster.signals import held_back, hurried
+from raysys.cluster.signals import held_back, hurried, swept
 from raysys.errors import UnreachableError
 from raysys.space.schema import Resources
 
@@ -62,7 +62,37 @@ def ray_session(
     word: before that, `on_loss` is called in another thread, and the process exits as for an unreachable
     cluster.
     """
-    for name, value in (ENVIRONMENT | (AHEAD if ahead else {})).items():
+    local = address == "local"
+    told, own = logging.getLogger("ray"), logging.getLogger("raysys")
+    handler = logging.FileHandler(log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    level = own.level
+    own.addHandler(handler)
+    own.setLevel(min(own.getEffectiveLevel(), logging.INFO))
+    ended = threading.Event()
+    try:
+        with redirect_stdout(handler.stream):  # Ray prints what befalls its nodes, some of it at the end
+            try:
+                _start(address, AHEAD if ahead else {})
+                told.handlers = [handler]
+                head = ray.get_runtime_context().gcs_address
+                watch = (head, ended, on_loss)
+                threading.Thread(target=_watch_head, args=watch, name="head", daemon=True).start()
+                with _plain_trials() if local else nullcontext():
+                    yield
+            finally:
+                ended.set()
+                with swept(), hurried():
+                    ray.shutdown()  # of a Ray whose start was interrupted it ends only a part
+    finally:
+        told.handlers = []
+        own.removeHandler(handler)
+        own.setLevel(level)
+        handler.close()
+
+
+def _start(address: str, more: dict[str, str]) -> None:
+    for name, value in (ENVIRONMENT | more).items():
         os.environ.setdefault(name, value)
     local = address == "local"
     try:
@@ -76,29 +106,6 @@ def ray_session(
             )
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
         raise _unreachable(address, error) from error
-    told, own = logging.getLogger("ray"), logging.getLogger("raysys")
-    handler = logging.FileHandler(log)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    told.handlers, level = [handler], own.level
-    own.addHandler(handler)
-    own.setLevel(min(own.getEffectiveLevel(), logging.INFO))
-    ended = threading.Event()
-    head = ray.get_runtime_context().gcs_address
-    threading.Thread(target=_watch_head, args=(head, ended, on_loss), name="head", daemon=True).start()
-    try:
-        with redirect_stdout(handler.stream):  # Ray prints what befalls its nodes, some of it at the end
-            try:
-                with _plain_trials() if local else nullcontext():
-                    yield
-            finally:
-                ended.set()
-                with hurried():
-                    ray.shutdown()
-    finally:
-        told.handlers = []
-        own.removeHandler(handler)
-        own.setLevel(level)
-        handler.close()
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def hurried() -> Iterator[None]:
         while not left.wait(LOOK_S):
             for child in _children(os.getpid()):
                 with suppress(OSError):  # it has ended
-                    if _is_held_back(child) and not _children(child):
+                    if _sigterm(child, "ShdPnd") and not _children(child):
                         os.kill(child, signal.SIGKILL)
 
     looking = threading.Thread(target=look, name="hurry", daemon=True)
@@ -74,6 +74,39 @@ def hurried() -> Iterator[None]:
         looking.join()
 
 
+@contextmanager
+def swept() -> Iterator[None]:
+    """When left, nothing runs any more that was started held back, nor what that had started in its turn.
+
+    Ray leaves the agents of its raylet to themselves. They notice its end, and want to tell the GCS; where
+    that has ended, too, they wait for it for a minute. Needs Linux's /proc.
+    """
+    found = _started_held_back()
+    try:
+        yield
+    finally:
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # what has stopped starts nothing between the two
+            found += _started_held_back()
+            for handle in found:
+                with suppress(OSError):  # it has ended
+                    signal.pidfd_send_signal(handle, number)
+        for handle in found:
+            os.close(handle)
+
+
+def _started_held_back() -> list[int]:
+    """Handles of the children that were started held back and of all below them: a pid may be used again."""
+    handles, pids = [], []
+    for child in _children(os.getpid()):
+        with suppress(OSError):
+            pids += [child] if _sigterm(child, "SigBlk") else []
+    for pid in pids:
+        pids += _children(pid)  # which come later in this loop
+        with suppress(OSError):
+            handles.append(os.pidfd_open(pid))
+    return handles
+
+
 def _children(pid: int) -> list[int]:
     with suppress(OSError):
         files = list(Path(f"/proc/{pid}/task").glob("*/children"))
@@ -81,11 +114,11 @@ def _children(pid: int) -> list[int]:
     return []
 
 
-def _is_held_back(pid: int) -> bool:
-    """Whether SIGTERM was sent to the process, which blocks it (proc_pid_status(5))."""
+def _sigterm(pid: int, field: str) -> bool:
+    """Whether SIGTERM waits for a process (`ShdPnd`), or is blocked in it (`SigBlk`): proc_pid_status(5)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    waiting = next(line.split()[1] for line in lines if line.startswith("ShdPnd:"))
-    return bool(int(waiting, 16) >> (signal.SIGTERM - 1) & 1)
+    signals = next(line.split()[1] for line in lines if line.startswith(f"{field}:"))
+    return bool(int(signals, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def exit_code(end: KeyboardInterrupt) -> int:

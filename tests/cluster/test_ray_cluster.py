@@ -3,6 +3,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from raysys.cluster.ray_cluster import Node, Places, fits, teacher_gpus
@@ -125,3 +126,42 @@ def test_a_trial_runs_in_a_process_that_was_started_ahead(tmp_path: Path) -> Non
     command = [sys.executable, "-c", AHEAD_PROGRAM, str(tmp_path / "log"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert "told: True True" in done.stdout.splitlines(), done.stderr
+
+
+LEAVES_PROGRAM = """
+import signal, sys, threading
+import psutil
+from raysys.cluster.ray_cluster import ray_session
+
+def leave(*_):
+    started = psutil.Process().children(recursive=True)
+    for process in started:
+        if process.ppid() != psutil.Process().pid:
+            process.suspend()
+    print(*(process.pid for process in started), file=sys.__stdout__, flush=True)
+    sys.exit(input())
+
+if sys.argv[2] == "start":  # a signal that waits until Ray is there
+    signal.signal(signal.SIGTERM, leave)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+with ray_session("local", sys.argv[1]):
+    leave()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["start", "session"])
+def test_nothing_of_ray_is_left_even_if_it_does_not_notice_the_end(tmp_path: Path, where: str) -> None:
+    """What the raylet has started cannot notice it here: it is suspended."""
+    command = [sys.executable, "-c", LEAVES_PROGRAM, str(tmp_path / "log"), where]
+    driver = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert driver.stdout
+    started = [psutil.Process(int(pid)) for pid in driver.stdout.readline().split()]
+    below = [process for process in started if process.ppid() != driver.pid]
+    driver.communicate("left\n", timeout=240)
+    _, left = psutil.wait_procs(started, timeout=30)
+    for process in left:
+        process.kill()
+    assert len(below) >= 2, "the raylet's agents"
+    assert (driver.returncode, left) == (1, [])

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import psutil
@@ -11,7 +12,16 @@ import pytest
 from tiny_trial import TASK, CountingTeacher, pictures
 
 from raysys.cluster.problem import HeldOut, Problem, ask_held_out
-from raysys.cluster.signals import END_NOW, SoftStop, Terminated, exit_code, held_back, hurried, terminable
+from raysys.cluster.signals import (
+    END_NOW,
+    SoftStop,
+    Terminated,
+    exit_code,
+    held_back,
+    hurried,
+    swept,
+    terminable,
+)
 from raysys.distill.method import REQUEST_ROWS
 from raysys.oracle import Images, Response
 from raysys.records import TeacherCard
@@ -170,3 +180,28 @@ def test_a_child_that_gets_no_signal_lives() -> None:
     assert child.poll() is None
     child.communicate(b"end\n", timeout=60)
     assert child.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_what_was_started_held_back_is_swept_away_with_all_below_it() -> None:
+    """Also what is below one that ends meanwhile. Another child lives."""
+    parent = "import subprocess, sys; subprocess.Popen(sys.argv[1:]); print(flush=True); input()"
+    with held_back():
+        ends, stays = (
+            subprocess.Popen([sys.executable, "-c", parent, "sleep", "300"], stdin=PIPE, stdout=PIPE)
+            for _ in range(2)
+        )
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=PIPE)
+    assert ends.stdout and stays.stdout
+    assert ends.stdout.readline() == stays.stdout.readline() == b"\n"
+    below = [psutil.Process(child.pid).children()[0] for child in (ends, stays)]
+    with swept():
+        ends.kill()
+        assert ends.wait(60) == -signal.SIGKILL
+        assert all(process.is_running() for process in below)
+    assert psutil.wait_procs(below, timeout=60)[1] == []
+    assert stays.wait(60) == -signal.SIGKILL
+    ends.communicate(timeout=60)
+    stays.communicate(timeout=60)
+    other.communicate(b"end\n", timeout=60)
+    assert other.returncode == 0

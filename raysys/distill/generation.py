@@ -1,12 +1,16 @@
 """The generation stage of IDEAL (ICLR 2023): images for given classes, without asking the teacher."""
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from raysys.data.augment import augment, flip_and_crop
+from raysys.data.augment import crop, draw_crops, draw_views, sent, warp
 from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.losses import batch_marginal_entropy, one_hot, per_sample_entropy, soft_cross_entropy
 from raysys.distill.precision import autocast
+from raysys.distill.repeat import repeat
 from raysys.models.generators import Generator, reset
 from raysys.models.optimizer import AdamW
 from raysys.records import Task
@@ -40,37 +44,66 @@ def generate(
         reset(generator, rng)
     z = torch.randn(options.batch_size, options.latent_dim, generator=rng).to(device)
     z.requires_grad_(options.latent_lr > 0)
-    classes = torch.arange(task.num_classes, device=device).repeat(options.batch_size // task.num_classes)
-    targets = one_hot(classes, task.num_classes, options.target_smoothing)
+    targets, entropy = balanced_targets(options, task, device), entropy_of(options)
     optimizers = [AdamW(generator.parameters(), options.g_lr, betas=BETAS)]
     if options.latent_lr > 0:
         optimizers.append(AdamW([z], options.latent_lr, betas=BETAS))
-    entropy = per_sample_entropy if options.entropy == "per_sample" else batch_marginal_entropy
+    best = torch.empty(options.batch_size, *task.image_shape, device=device)
+    best_loss = torch.full((), math.nan, device=device)
 
-    was_training = student.training
-    student.eval().requires_grad_(False)
-    generator.train()
-    best, best_loss = torch.empty(0), torch.empty(0)
-    for step in range(options.g_steps):
+    def step(draws: Tensor) -> None:
+        for optimizer in optimizers:
+            optimizer.zero_grad()  # of a call that could not be recorded
         with autocast(options.precision, device):
             images = generator(z)
-        if options.labels == "official":
-            view = flip_and_crop(images, CROP_PADDING, rng)
-        else:
-            view = augment(images, VIEW_STRENGTH, task.flip, rng)
-        logits = student(view)
+        logits = student(view(images, draws, options.labels))
         loss = soft_cross_entropy(logits, targets) + options.entropy_weight * entropy(logits)
         loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in optimizers:
             optimizer.step()
-        images, loss = images.detach(), loss.detach()
-        if step == 0:
-            best, best_loss = images, loss
-        else:  # by the device: an `if` would make the host wait for a GPU in every step
-            better = loss < best_loss
-            best, best_loss = torch.where(better, images, best), torch.where(better, loss, best_loss)
+        keep_better(images.detach(), loss.detach(), best, best_loss)
+
+    was_training = student.training
+    student.eval().requires_grad_(False)
+    generator.train()
+    repeat(step, [sent(draw(options, task, rng), device)])
     student.requires_grad_(True).train(was_training)
     return best, float(best_loss)
+
+
+def balanced_targets(options: IdealOptions, task: Task, device: torch.device) -> Tensor:
+    """(batch_size, K): every class equally often."""
+    classes = torch.arange(task.num_classes, device=device).repeat(options.batch_size // task.num_classes)
+    return one_hot(classes, task.num_classes, options.target_smoothing)
+
+
+def entropy_of(options: IdealOptions) -> Callable[[Tensor], Tensor]:
+    """The entropy term: a loss of logits (n, K)."""
+    return per_sample_entropy if options.entropy == "per_sample" else batch_marginal_entropy
+
+
+def draw(options: IdealOptions, task: Task, rng: torch.Generator) -> Tensor:
+    """What `view` needs in each step, (g_steps, batch_size, ...), on the CPU."""
+    n, steps = options.batch_size, range(options.g_steps)
+    if options.labels == "official":
+        return torch.stack([draw_crops(n, CROP_PADDING, rng) for _ in steps])
+    return torch.stack([draw_views(n, VIEW_STRENGTH, task.flip, rng) for _ in steps])
+
+
+def view(images: Tensor, draws: Tensor, labels: str) -> Tensor:
+    """What a student sees of images (n, c, h, w) in a step of the draws (n, ...)."""
+    return crop(images, CROP_PADDING, draws) if labels == "official" else warp(images, draws)
+
+
+def keep_better(images: Tensor, loss: Tensor, best: Tensor, best_loss: Tensor) -> None:
+    """Write what has the lower loss into `best` and `best_loss`; anything is better than NaN.
+
+    Losses () of images (n, c, h, w), or (k,) of k such batches. By the device: an `if` would make the host
+    wait for a GPU in every step.
+    """
+    better = (loss < best_loss) | best_loss.isnan()
+    torch.where(better.view(*better.shape, 1, 1, 1, 1), images, best, out=best)
+    torch.where(better, loss, best_loss, out=best_loss)
 
 
 def raise_entropy(student: nn.Module, images: Tensor, steps: int) -> Tensor:

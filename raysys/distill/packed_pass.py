@@ -9,7 +9,7 @@ from torch.func import vmap
 
 from raysys.distill.engine import Pass
 from raysys.distill.losses import soft_cross_entropy
-from raysys.distill.stack import Stack, adam, column, fill, nesterov, rows_of, structure
+from raysys.distill.stack import Stack, adam, adam_factors, column, fill, nesterov, rows_of, structure
 from raysys.distill.student import StudentTrainer
 from raysys.models.optimizer import BETAS
 
@@ -99,7 +99,11 @@ class _Students:
         decays = [trainer.recipe.weight_decay for trainer in trainers]
         rows, moments = self._students.rows[part], [moment[part] for moment in self._moments]
         if len(moments) == 2:
-            adam(rows, gradient, moments, steps, rates, decays, BETAS)
+            if any(decays):
+                kept = (1 - rate * decay for rate, decay in zip(rates, decays, strict=True))
+                rows.mul_(column(kept, self._device))
+            size, scale = (column(one, self._device) for one in adam_factors(steps, rates, BETAS))
+            adam(rows, gradient, moments, size, scale, BETAS)
         else:
             nesterov(rows, gradient, moments[0], rates, decays)
         if self._averages is not None:

@@ -77,30 +77,35 @@ def column(values: Iterable[float], device: torch.device) -> Tensor:
     return sent(torch.tensor([[value] for value in values], dtype=torch.float32), device)
 
 
+def adam_factors(
+    steps: Iterable[int], rates: Iterable[float], betas: tuple[float, float]
+) -> list[list[float]]:
+    """`adam`'s `size` and `scale` for the numbers of steps, from 1, and the learning rates."""
+    # The corrections for the zeros that the means start at are computed as torch does: in Python's floats.
+    first, second = betas
+    factors = [
+        (rate / (1 - first**step), (1 - second**step) ** 0.5) for step, rate in zip(steps, rates, strict=True)
+    ]
+    return [list(each) for each in zip(*factors, strict=True)]
+
+
 @torch.no_grad()
 def adam(
     rows: Tensor,
     gradient: Tensor,
     moments: Sequence[Tensor],
-    steps: Sequence[int],
-    rates: Sequence[float],
-    decays: Sequence[float],
+    size: Tensor,
+    scale: Tensor,
     betas: tuple[float, float],
 ) -> None:
-    """A step of `optimizer.AdamW` in place, where each row (k, p) has a step number, rate and decay.
+    """A step of `optimizer.AdamW` without decay, in place, where each row (k, p) has its factors (k, 1).
 
     `moments` are its running means of the gradient and of its square, both (k, p).
     """
     first, second = betas
     mean, square = moments
-    here = rows.device
     mean.lerp_(gradient, 1 - first)
     square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-    # The corrections for the zeros that the means start at are computed as torch does: in Python's floats.
-    size = column((rate / (1 - first**step) for rate, step in zip(rates, steps, strict=True)), here)
-    scale = column(((1 - second**step) ** 0.5 for step in steps), here)
-    if any(decays):
-        rows.mul_(column((1 - rate * decay for rate, decay in zip(rates, decays, strict=True)), here))
     rows.sub_(size * mean / (square.sqrt() / scale + EPS))
 
 

@@ -35,6 +35,10 @@ class Optimizer(ABC):
     def step(self) -> None:
         """Use up the gradients: every parameter must have one, and has none afterwards."""
         self._update([each.grad for each in self._parameters if each.grad is not None])
+        self.zero_grad()
+
+    def zero_grad(self) -> None:
+        """No parameter has a gradient any more."""
         for parameter in self._parameters:
             parameter.grad = None
 

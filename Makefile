@@ -10,13 +10,15 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 demo: $(VENV)/installed
 	$(BIN)/python -m raysys.tune --space digits
 
-# What starts Ray or trains for long runs alone, the rest on two cores.
+# On two cores. The short tests first: what is wrong should be told soon.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not cluster"
-	$(BIN)/python -m pytest -m "slow and not cluster"
+	$(PYTEST) -m "not slow and not cluster"
+	$(PYTEST) -m "slow and not cluster"
 
 test-fast: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not cluster"
+	$(PYTEST) -m "not slow and not cluster"
 
 test-cluster: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m cluster

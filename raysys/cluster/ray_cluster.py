@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import ray
 
 import raysys
-from raysys.cluster.signals import held_back, hurried, swept
+from raysys.cluster.signals import Terminated, held_back, hurried, swept
 from raysys.errors import UnreachableError
 from raysys.space.schema import Resources
 
@@ -104,6 +105,10 @@ def _start(address: str, more: dict[str, str]) -> None:
                 logging_level=logging.ERROR,
                 runtime_env=None if local else CODE,
             )
+    except SystemExit as end:
+        if end.code == signal.SIGTERM:  # so Ray answers one that another thread of this process took
+            raise Terminated from end
+        raise
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
         raise _unreachable(address, error) from error
 

@@ -53,8 +53,8 @@ def held_back() -> Iterator[None]:
 def hurried() -> Iterator[None]:
     """While entered, a child that SIGTERM waits for, because it was started held back, is killed.
 
-    Ray ends its processes one by one, and would give each of them a second. One that has children keeps
-    it: it may be ending them. Needs Linux's /proc.
+    Ray ends its processes one by one, and would give each of them a second. What these have started is not
+    ended with them: see `swept`. Needs Linux's /proc.
     """
     left = threading.Event()
 
@@ -62,7 +62,7 @@ def hurried() -> Iterator[None]:
         while not left.wait(LOOK_S):
             for child in _children(os.getpid()):
                 with suppress(OSError):  # it has ended
-                    if _sigterm(child, "ShdPnd") and not _children(child):
+                    if _sigterm(child, "ShdPnd"):
                         os.kill(child, signal.SIGKILL)
 
     looking = threading.Thread(target=look, name="hurry", daemon=True)

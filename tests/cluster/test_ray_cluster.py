@@ -165,3 +165,29 @@ def test_nothing_of_ray_is_left_even_if_it_does_not_notice_the_end(tmp_path: Pat
         process.kill()
     assert len(below) >= 2, "the raylet's agents"
     assert (driver.returncode, left) == (1, [])
+
+
+ELSEWHERE_PROGRAM = """
+import os, signal, sys, threading, time
+import psutil
+from raysys.cluster.ray_cluster import ray_session
+from raysys.cluster.signals import exit_code, terminable
+
+def end():
+    while "raylet" not in (child.name() for child in psutil.Process().children()):
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=end).start()
+try:
+    with terminable(), ray_session("local", sys.argv[1]):
+        threading.Event().wait()
+except KeyboardInterrupt as end:
+    sys.exit(exit_code(end))
+"""
+
+
+@pytest.mark.slow
+def test_a_sigterm_that_another_thread_takes_while_ray_starts_ends_as_any_other(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ELSEWHERE_PROGRAM, str(tmp_path / "log")]
+    assert subprocess.run(command, timeout=240).returncode == 143

@@ -64,9 +64,11 @@ def _aside(device: torch.device) -> Iterator[None]:
         return
     main, side = torch.cuda.current_stream(device), _stream(device)
     side.wait_stream(main)
-    with torch.cuda.stream(side):
-        yield
-    main.wait_stream(side)
+    try:
+        with torch.cuda.stream(side):
+            yield
+    finally:  # also after an error: what is freed then is given to others in the order of `main`
+        main.wait_stream(side)
 
 
 @cache

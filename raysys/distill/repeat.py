@@ -14,6 +14,10 @@ LEAST = 4
 Recorder = Callable[[Callable[[], object]], Callable[[], object]]
 """Takes what is to be done, and returns what does it again; need not do it itself."""
 
+_unable: set[torch.device] = set()
+"""Where a recording failed in this process. Each further try would wait for the GPU, and some versions of
+torch never free the memory of one that fails."""
+
 
 def repeat(step: Callable[..., object], inputs: Sequence[Tensor]) -> None:
     """Call `step` with the first rows of `inputs`, then with the second ones, to the last.
@@ -21,20 +25,22 @@ def repeat(step: Callable[..., object], inputs: Sequence[Tensor]) -> None:
     `inputs` are (n, ...) each, all on one device. On a GPU, whose networks here are so small that launches
     are what they cost, one call is recorded and played for all that follow. So the numbers that a call takes
     from Python must be those of every call, it may look at no tensor's value, and calls hand on to each other
-    only what they write into tensors that were there before. Where recording fails it warns, and goes on call
-    by call; the call that failed has changed no tensor.
+    only what they write into tensors that were there before. Where recording fails it warns, and from then on
+    this process goes call by call; the call that failed has changed no tensor.
     """
-    record = recorder(inputs[0].device)
-    if record is None or len(inputs[0]) < LEAST:
+    device = inputs[0].device
+    record = recorder(device)
+    if record is None or device in _unable or len(inputs[0]) < LEAST:
         for row in zip(*inputs, strict=True):
             step(*row)
         return
-    with _aside(inputs[0].device):
+    with _aside(device):
         held = [one[0].clone() for one in inputs]
         step(*held)  # what a library sets up in its first call cannot be recorded
         try:
             play = record(lambda: step(*held))
         except RuntimeError as error:
+            _unable.add(device)
             warnings.warn(f"steps are not recorded: {error}", RuntimeWarning, 2)
             play = lambda: step(*held)  # noqa: E731
         for number in range(1, len(inputs[0])):
@@ -64,9 +70,11 @@ def _aside(device: torch.device) -> Iterator[None]:
         return
     main, side = torch.cuda.current_stream(device), _stream(device)
     side.wait_stream(main)
-    with torch.cuda.stream(side):
-        yield
-    main.wait_stream(side)
+    try:
+        with torch.cuda.stream(side):
+            yield
+    finally:  # also after an error: what is freed then is given to others in the order of `main`
+        main.wait_stream(side)
 
 
 @cache

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ from tiny_trial import TASK, linear
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from raysys.data.augment import augment, flip_and_crop
-from raysys.distill.generation import VIEW_STRENGTH, generate, raise_entropy
+from raysys.distill.generation import VIEW_STRENGTH, generate, keep_better, raise_entropy
 from raysys.distill.ideal_options import IdealOptions
 from raysys.distill.losses import one_hot, soft_cross_entropy
 from raysys.distill.precision import computes_in_bfloat16
@@ -195,3 +196,10 @@ def test_the_student_stays_as_it_was(training: bool) -> None:
     assert state_sha256(student) == before
     assert student.training is training
     assert all(parameter.requires_grad and parameter.grad is None for parameter in student.parameters())
+
+
+def test_anything_is_better_than_nan() -> None:
+    best, best_loss = torch.zeros(3, 1, 1, 1, 1), torch.tensor([math.nan, math.nan, 2.0])
+    keep_better(torch.ones(3, 1, 1, 1, 1), torch.tensor([3.0, math.nan, math.nan]), best, best_loss)
+    assert best.flatten()[[0, 2]].tolist() == [1, 0]
+    assert best_loss[[0, 2]].tolist() == [3, 2]

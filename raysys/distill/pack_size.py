@@ -48,7 +48,8 @@ def trial_bytes(task: Task, architecture: str, options: StudentOptions) -> int:
         making = options.batch_size * each
     # Images become floats in blocks, which augmentation copies.
     block = HELD * min(GPU_BLOCK, pixels * max(options.query_budget, options.train_batch))
-    return 4 * (COPIES * weights + HELD * max(making, learning) + block)
+    # What recorded generator steps took is free for the student only when memory runs short (`repeat`).
+    return 4 * (COPIES * weights + HELD * (making + learning) + block)
 
 
 def _parameters(network: nn.Module) -> int:

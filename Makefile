@@ -10,8 +10,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 demo: $(VENV)/installed
 	$(BIN)/python -m raysys.tune --space digits
 
-# On two cores. The short tests first: what is wrong should be told soon.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# On two cores, each module on one: its tests share Rays and runs. The short ones first: what is wrong is told soon.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: check
 	$(PYTEST) -m "not slow and not cluster"

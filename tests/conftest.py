@@ -32,9 +32,9 @@ def s3() -> Iterator[S3]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    """A Ray of this process alone."""
+    """A Ray of this process alone; other modules start or join one of their own."""
     import ray  # slow, and only slow tests need it
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)

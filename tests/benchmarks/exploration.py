@@ -55,7 +55,7 @@ class Seen:
     end: float = 0.0
     rows: dict[str, tuple[float, str, str]] = field(default_factory=dict)
     said: list[tuple[float, str]] = field(default_factory=list)
-    cpu: dict[tuple[int, str], float] = field(default_factory=dict)
+    cpu: dict[int, tuple[str, float]] = field(default_factory=dict)
 
     def first(self, words: str) -> float:
         """When a line with these words was said."""
@@ -101,7 +101,7 @@ def _look(seen: Seen, run: Path, driver: int) -> None:
         who = next((name for name, title in TITLES.items() if line.startswith(title)), who)
         if "ray::" in line and who == "Ray's own":  # a worker that waits for work, or has done some
             who = "worker"
-        seen.cpu[process.pid, who] = times.user + times.system
+        seen.cpu[process.pid] = who, times.user + times.system  # it may have had another name before
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def show(run: Path, seen: Seen) -> None:
     table.add_row("everything but trials", f"{whole - work:.1f}", f"{1 - used:.1%}  (target: {TARGET:.0%})")
     _OUT.print(table)
     cpu = Counter[str]()
-    for (_, who), took in seen.cpu.items():
+    for who, took in seen.cpu.values():
         cpu[who] += took
     _OUT.print(
         "CPU seconds: " + ", ".join(f"{who} {took:.1f}" for who, took in cpu.most_common()),

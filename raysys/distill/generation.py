@@ -45,7 +45,8 @@ def generate(
     z = torch.randn(options.batch_size, options.latent_dim, generator=rng).to(device)
     z.requires_grad_(options.latent_lr > 0)
     targets, entropy = balanced_targets(options, task, device), entropy_of(options)
-    optimizers = [AdamW(generator.parameters(), options.g_lr, betas=BETAS)]
+    learning = [one for one in generator.parameters() if one.requires_grad]
+    optimizers = [AdamW(learning, options.g_lr, betas=BETAS)]
     if options.latent_lr > 0:
         optimizers.append(AdamW([z], options.latent_lr, betas=BETAS))
     best = torch.empty(options.batch_size, *task.image_shape, device=device)

@@ -10,18 +10,22 @@ from raysys.errors import UsageError
 class UpConv2d(nn.Conv2d):
     """Nearest upsampling by 2, then a 3x3 convolution with zeros around; as one transposed convolution.
 
-    (n, inputs, h, w) -> (n, outputs, 2h, 2w). Parameters are those of `nn.Conv2d`. Of the 9 taps of an output
-    some fall on the same input: summed first, 4 are left, 2.25 times fewer operations (sub-pixel convolution,
-    Shi et al., CVPR 2016).
+    (n, inputs, h, w) -> (n, outputs, 2h, 2w). Of the 9 taps of an output some fall on the same input: summed
+    first, 4 are left, 2.25 times fewer operations (sub-pixel convolution, Shi et al., CVPR 2016).
+
+    Parameters are those of `nn.Conv2d`, but the bias is not used: the batch norm that must follow would take
+    it away again, and its gradient, 0 but for rounding, is as much work on a CPU as that of the weights.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3, padding=1)
+        assert self.bias is not None
+        self.bias.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """The maps (n, outputs, 2h, 2w)."""
         kernel = _spread(_spread(self.weight, 2), 3)
-        return F.conv_transpose2d(images, kernel.transpose(0, 1), self.bias, stride=2, padding=1)
+        return F.conv_transpose2d(images, kernel.transpose(0, 1), stride=2, padding=1)
 
 
 def _spread(weight: Tensor, dim: int) -> Tensor:
